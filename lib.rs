@@ -1,1 +1,1 @@
-//! x
+//! An embedded vector database that does its own embedding.

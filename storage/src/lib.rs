@@ -1,1 +1,1 @@
-//! storage
+//! Keeps documents, vectors and graph in step on disk, and survives crashes.
