@@ -123,7 +123,7 @@ TEXTS = [
 
 
 def tokenizer_json(vocab_size):
-    """A BPE of 95 pieces in the form of Gemma's: no prefix space, BPE over whole texts."""
+    """A BPE of 92 pieces in the form of Gemma's: no prefix space, BPE over whole texts."""
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     merges = [m.replace("_", SPACE).split(" ") for m in MERGES.split("|")]
     pieces = special + list(SPACE + "abcdefghijklmnopqrstuvwxyz0123456789.,:|?!-'\t\n")
