@@ -1,1 +1,31 @@
 //! Rows of numbers: cut, quantised, scored, linked into a graph, kept as segment bytes.
+//!
+//! Memory in, memory out: this crate opens no file, reads no clock and knows no text. A vector goes
+//! this way:
+//!
+//! ```text
+//! row f16[full] -> mrl: cut to d, renormalise -> int8 codes[d] + scale -> graph over equal-code nodes
+//! query f32[full] -> the same cut -> walk over the graph -> best nodes -> full-width score -> hits
+//! ```
+//!
+//! - [`mrl`] cuts and quantises, [`score`] holds the dot products and the only unsafe code.
+//! - [`SegmentBuilder`] turns rows into the bytes of one immutable segment, [`Segment`] reads them
+//!   where they lie; the layout is in `SEGMENT.md`.
+//! - [`scan`] scores rows that are not in a segment yet, with the same score.
+//!
+//! A score is a dot product: higher is closer, everywhere. It is always the full-width product of a
+//! row kept in f16 and a query in f32; the cut codes only choose which rows are scored.
+
+mod error;
+mod exact;
+mod graph;
+pub mod mrl;
+mod query;
+pub mod score;
+mod segment;
+
+pub use error::{Part, SegmentError};
+pub use exact::scan;
+pub use graph::{EF_CONSTRUCTION, EF_DEFAULT, M};
+pub use query::{Found, Query, RowId, Scored, Search, Shape};
+pub use segment::{MAX_ROWS, PartBytes, Segment, SegmentBuilder, SegmentStats};

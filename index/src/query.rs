@@ -1,0 +1,84 @@
+//! What is asked and what is answered: a prepared query, the way to search, hits.
+
+use crate::mrl;
+use crate::score::QueryCodes;
+
+/// The position of a row inside its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId(pub u32);
+
+/// The widths of a segment: rows are kept at `full`, codes are cut to `dims`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Numbers in a row as kept.
+    pub full: usize,
+    /// Numbers in a code, at least 1 and at most `full`.
+    pub dims: usize,
+}
+
+/// A query prepared for one [`Shape`].
+#[derive(Clone, Debug)]
+pub struct Query {
+    full: Vec<f32>,    // [full]
+    codes: QueryCodes, // [dims]
+}
+
+impl Query {
+    /// Prepares a query: the full-width vector is kept as given, its cut is renormalised and quantised.
+    ///
+    /// # Panics
+    /// If `dims` is 0 or larger than `full.len()`.
+    pub fn new(full: &[f32], dims: usize) -> Query {
+        assert!(dims > 0, "a query has at least one dimension");
+        let codes = mrl::quantise(&mrl::cut(full, dims));
+        Query { full: full.to_vec(), codes: QueryCodes::new(codes) }
+    }
+
+    /// The widths this query was prepared for.
+    pub fn shape(&self) -> Shape {
+        Shape { full: self.full.len(), dims: self.codes.len() }
+    }
+
+    /// The full-width vector, `[full]`.
+    pub fn full(&self) -> &[f32] {
+        &self.full
+    }
+
+    pub(crate) fn codes(&self) -> &QueryCodes {
+        &self.codes
+    }
+}
+
+/// A row and its full-width score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scored {
+    /// The row's position in its segment.
+    pub row: RowId,
+    /// Dot product of the f16 row and the f32 query, accumulated in f32. Higher is closer. A product
+    /// that is not a number counts as negative infinity.
+    pub score: f32,
+}
+
+/// The answer of one segment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Best first; equal scores in order of their rows.
+    pub hits: Vec<Scored>,
+    /// How many rows (exact) or nodes (graph) were scored.
+    pub compared: usize,
+    /// Whether every live row was scored at full width, so that no closer one can have been missed.
+    pub exact: bool,
+}
+
+/// How to search a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// Walks the graph and keeps the `ef` best nodes; `ef` below `k` is raised to `k`.
+    /// [`EF_DEFAULT`](crate::EF_DEFAULT) is a good value.
+    Graph {
+        /// Nodes kept while walking (`ef` in the HNSW paper).
+        ef: usize,
+    },
+    /// Scores every live row at full width.
+    Exact,
+}

@@ -1,0 +1,177 @@
+//! Dot products over rows: f32, int8, and f16 rows against an f32 query.
+//!
+//! [`scalar`] is the definition; everything else is tested against it. One pair of f32 or int8 rows
+//! goes to simsimd. Where its grain or its precision is wrong the code is ours: simsimd accumulates
+//! f16 products in f16 where the processor can, which reorders near neighbours, and a call a row
+//! costs more than the work in a walk over many int8 rows.
+//!
+//! Each instruction set of ours is a token type whose existence proves that the processor has it;
+//! [`isa`] picks one for the life of the process. So a score does not depend on where a row lies, only
+//! on the kind of processor. This folder is the only place in the crate with unsafe code.
+
+pub mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use std::sync::OnceLock;
+
+use half::f16;
+use simsimd::SpatialSimilarity;
+
+use crate::mrl::Codes;
+
+/// How many rows ahead of the one being scored are asked from memory.
+const PREFETCH_ROWS: usize = 4;
+
+/// The instruction set in use.
+#[derive(Clone, Copy)]
+enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+    Portable,
+}
+
+fn isa() -> Isa {
+    static ISA: OnceLock<Isa> = OnceLock::new();
+    *ISA.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(avx512) = avx512::Avx512::new() {
+                return Isa::Avx512(avx512);
+            }
+            if let Some(avx2) = avx2::Avx2::new() {
+                return Isa::Avx2(avx2);
+            }
+        }
+        Isa::Portable
+    })
+}
+
+/// Dot product of two f32 rows. Within `n * 2^-23 * sum |a b|` of [`scalar::dot_f32`].
+///
+/// # Panics
+/// If the lengths differ.
+pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "rows of unequal width");
+    f32::dot(a, b).expect("simsimd refuses unequal lengths only") as f32
+}
+
+/// Dot product of two int8 rows, exact; equal to [`scalar::dot_i8`].
+///
+/// # Panics
+/// If the lengths differ.
+pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
+    assert_eq!(a.len(), b.len(), "rows of unequal width");
+    i8::dot(a, b).expect("simsimd refuses unequal lengths only") as i32
+}
+
+/// Dot product of an f16 row and an f32 query, widened first and accumulated in f32.
+/// Within `n * 2^-23 * sum |a b|` of [`scalar::dot_f16`].
+///
+/// # Panics
+/// If the lengths differ.
+pub fn dot_f16(row: &[f16], query: &[f32]) -> f32 {
+    assert_eq!(row.len(), query.len(), "rows of unequal width");
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(isa) => isa.dot_f16(row, query),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(isa) => isa.dot_f16(row, query),
+        Isa::Portable => portable::dot_f16(row, query),
+    }
+}
+
+/// The codes of a query, and the same codes plus 128 for instructions that want one side unsigned.
+#[derive(Clone, Debug)]
+pub(crate) struct QueryCodes {
+    codes: Vec<i8>,   // [dims]
+    shifted: Vec<u8>, // [dims]
+    scale: f32,
+}
+
+impl QueryCodes {
+    pub(crate) fn new(codes: Codes) -> Self {
+        let shifted = codes.codes.iter().map(|code| (*code as u8) ^ 0x80).collect();
+        QueryCodes { codes: codes.codes, shifted, scale: codes.scale }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.codes.len()
+    }
+}
+
+/// Rows of int8 codes, each with its scale.
+#[derive(Clone, Copy)]
+pub(crate) struct CodeRows<'a> {
+    codes: &'a [i8],   // [n_rows, dims]
+    scales: &'a [f32], // [n_rows]
+    dims: usize,
+}
+
+impl<'a> CodeRows<'a> {
+    pub(crate) fn new(codes: &'a [i8], scales: &'a [f32], dims: usize) -> Self {
+        assert_eq!(codes.len(), scales.len() * dims, "codes and scales of unequal count");
+        CodeRows { codes, scales, dims }
+    }
+
+    /// The number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.scales.len()
+    }
+
+    pub(crate) fn codes(&self, idx: u32) -> &'a [i8] {
+        &self.codes[idx as usize * self.dims..][..self.dims]
+    }
+
+    /// The int8 score of two rows: the exact dot product of their codes, times both scales.
+    pub(crate) fn score_pair(&self, a: u32, b: u32) -> f32 {
+        let scale = self.scales[a as usize] * self.scales[b as usize];
+        dot_i8(self.codes(a), self.codes(b)) as f32 * scale
+    }
+
+    /// Puts the int8 score of each row of `idxs` into `scores`, in the same order.
+    ///
+    /// # Panics
+    /// If a row does not exist or the query has another width.
+    pub(crate) fn score_many(&self, idxs: &[u32], query: &QueryCodes, scores: &mut Vec<f32>) {
+        assert_eq!(query.len(), self.dims, "a query of another width");
+        scores.clear();
+        for ahead in idxs.iter().take(PREFETCH_ROWS) {
+            prefetch(self.codes(*ahead));
+        }
+        for (position, idx) in idxs.iter().enumerate() {
+            if let Some(ahead) = idxs.get(position + PREFETCH_ROWS) {
+                prefetch(self.codes(*ahead));
+            }
+            let dot = dot_query(self.codes(*idx), query);
+            scores.push(dot as f32 * (self.scales[*idx as usize] * query.scale));
+        }
+    }
+}
+
+/// The exact dot product of a row's codes and a query's.
+fn dot_query(codes: &[i8], query: &QueryCodes) -> i32 {
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(isa) => isa.dot_shifted(codes, &query.shifted),
+        _ => dot_i8(codes, &query.codes),
+    }
+}
+
+/// Asks the memory for a slice that will be read soon.
+#[inline]
+pub(crate) fn prefetch<T>(slice: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    avx512::prefetch(slice);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = slice;
+}
+
+#[cfg(test)]
+mod tests;

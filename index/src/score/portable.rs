@@ -1,0 +1,28 @@
+//! f16 rows on any processor: widen a block, then sum in lanes that compilers vectorise.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+/// Numbers widened at once; `half` uses the processor's own conversion where it has one.
+const BLOCK: usize = 64;
+/// Independent sums, so that an addition need not wait for the one before.
+const LANES: usize = 16;
+
+pub(crate) fn dot_f16(row: &[f16], query: &[f32]) -> f32 {
+    let mut wide = [0.0f32; BLOCK];
+    let mut sums = [0.0f32; LANES];
+    let mut tail = 0.0f32;
+    for (row, query) in row.chunks(BLOCK).zip(query.chunks(BLOCK)) {
+        let wide = &mut wide[..row.len()];
+        row.convert_to_f32_slice(wide);
+        let (wide_lanes, wide_tail) = wide.as_chunks::<LANES>();
+        let (query_lanes, query_tail) = query.as_chunks::<LANES>();
+        for (a, b) in wide_lanes.iter().zip(query_lanes) {
+            for lane in 0..LANES {
+                sums[lane] += a[lane] * b[lane];
+            }
+        }
+        tail += wide_tail.iter().zip(query_tail).map(|(a, b)| a * b).sum::<f32>();
+    }
+    sums.iter().sum::<f32>() + tail
+}

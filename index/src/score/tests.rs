@@ -1,0 +1,130 @@
+//! Each kernel against its scalar definition.
+
+use super::*;
+use crate::mrl;
+
+/// Four times the widest lane (64 codes), and odd tails.
+const LENGTHS: std::ops::RangeInclusive<usize> = 0..=4 * 64 + 3;
+
+/// Numbers in `-1..1` that repeat only after many; a small linear congruential generator.
+fn numbers(seed: u32, n: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn codes(seed: u32, n: usize) -> Vec<i8> {
+    numbers(seed, n).iter().map(|x| (x * 127.4).round() as i8).collect()
+}
+
+fn halves(x: &[f32]) -> Vec<f16> {
+    x.iter().map(|x| f16::from_f32(*x)).collect()
+}
+
+/// The bound stated for f32 sums in another order: `n * 2^-23 * sum |a b|`.
+fn bound(a: impl Iterator<Item = f32>, b: &[f32]) -> f32 {
+    b.len() as f32 * f32::EPSILON * a.zip(b).map(|(a, b)| (a * b).abs()).sum::<f32>()
+}
+
+#[test]
+fn f32_products_are_within_the_bound_of_the_scalar_ones() {
+    for n in LENGTHS.chain([768, 769]) {
+        let (a, b) = (numbers(1, n), numbers(2, n));
+        let error = (dot_f32(&a, &b) - scalar::dot_f32(&a, &b)).abs();
+        assert!(error <= bound(a.iter().copied(), &b), "{n} numbers: {error}");
+    }
+}
+
+#[test]
+fn int8_products_are_exact() {
+    for n in LENGTHS.chain([768, 769]) {
+        let (a, b) = (codes(3, n), codes(4, n));
+        assert_eq!(dot_i8(&a, &b), scalar::dot_i8(&a, &b), "{n} codes");
+        let query = QueryCodes::new(mrl::Codes { codes: b.clone(), scale: 1.0 });
+        assert_eq!(dot_query(&a, &query), scalar::dot_i8(&a, &b), "{n} codes of a query");
+    }
+}
+
+#[test]
+fn int8_products_are_exact_at_the_ends_of_the_range_and_the_largest_width() {
+    for (a, b) in [(127i8, 127i8), (-127, 127), (-128, -127), (127, -127)] {
+        let n = crate::segment::MAX_WIDTH;
+        let (a, b) = (vec![a; n], vec![b; n]);
+        assert_eq!(dot_i8(&a, &b), scalar::dot_i8(&a, &b));
+        let query = QueryCodes::new(mrl::Codes { codes: b.clone(), scale: 1.0 });
+        assert_eq!(dot_query(&a, &query), scalar::dot_i8(&a, &b));
+    }
+}
+
+#[test]
+fn f16_products_of_every_instruction_set_are_within_the_bound_of_the_scalar_ones() {
+    type Kernel = Box<dyn Fn(&[f16], &[f32]) -> f32>;
+    let mut kernels: Vec<(&str, Kernel)> =
+        vec![("chosen", Box::new(dot_f16)), ("portable", Box::new(portable::dot_f16))];
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(isa) = avx2::Avx2::new() {
+            kernels.push(("avx2", Box::new(move |row, query| isa.dot_f16(row, query))));
+        }
+        if let Some(isa) = avx512::Avx512::new() {
+            kernels.push(("avx512", Box::new(move |row, query| isa.dot_f16(row, query))));
+        }
+    }
+    for n in LENGTHS.chain([768, 769]) {
+        let (row, query) = (halves(&numbers(5, n)), numbers(6, n));
+        let expected = scalar::dot_f16(&row, &query);
+        for (name, kernel) in &kernels {
+            let error = (kernel(&row, &query) - expected).abs();
+            let bound = bound(row.iter().map(|x| x.to_f32()), &query);
+            assert!(error <= bound, "{name}, {n} numbers: {error} > {bound}");
+        }
+    }
+}
+
+#[test]
+fn f16_products_keep_what_f16_sums_would_lose() {
+    // 2048 + 1 is 2048 in f16.
+    let row = halves(&[2048.0, 1.0, 1.0, 1.0]);
+    assert_eq!(dot_f16(&row, &[1.0; 4]), 2051.0);
+}
+
+#[test]
+fn a_nan_or_an_infinity_stays_one() {
+    let mut row = halves(&numbers(7, 70));
+    row[69] = f16::NAN;
+    assert!(dot_f16(&row, &[1.0; 70]).is_nan());
+    row[69] = f16::INFINITY;
+    assert_eq!(dot_f16(&row, &[1.0; 70]), f32::INFINITY);
+}
+
+#[test]
+fn many_rows_score_as_one_by_one() {
+    let dims = 67;
+    let codes = codes(8, 9 * dims);
+    let scales: Vec<f32> = (0..9).map(|i| i as f32 / 1000.0).collect();
+    let rows = CodeRows::new(&codes, &scales, dims);
+    let query = QueryCodes::new(mrl::quantise(&numbers(9, dims)));
+    let mut scores = vec![1.0; 3];
+    let idxs = [8, 0, 3, 3, 1, 7];
+    rows.score_many(&idxs, &query, &mut scores);
+    let expected: Vec<f32> = idxs
+        .iter()
+        .map(|idx| {
+            let dot = scalar::dot_i8(rows.codes(*idx), &query.codes) as f32;
+            dot * (scales[*idx as usize] * query.scale)
+        })
+        .collect();
+    assert_eq!(scores, expected);
+    rows.score_many(&[], &query, &mut scores);
+    assert!(scores.is_empty());
+}
+
+#[test]
+fn a_pair_scores_alike_from_both_sides() {
+    let codes = codes(10, 2 * 33);
+    let rows = CodeRows::new(&codes, &[0.01, 0.02], 33);
+    assert_eq!(rows.score_pair(0, 1), rows.score_pair(1, 0));
+}
