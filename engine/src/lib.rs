@@ -6,9 +6,12 @@
 //!
 //! The crate knows files, text and models; it knows nothing of graphs, stores or HTTP.
 
+mod embedder;
 mod error;
 pub mod ingest;
+pub mod model;
 pub mod package;
 mod prompt;
 
+pub use embedder::{Embedder, NO_TASK, Tokens};
 pub use error::{Error, Result};
