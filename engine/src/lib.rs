@@ -9,6 +9,7 @@
 mod embedder;
 mod error;
 pub mod ingest;
+mod kernel;
 pub mod model;
 pub mod package;
 mod prompt;
