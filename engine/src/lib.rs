@@ -7,6 +7,7 @@
 //! The crate knows files, text and models; it knows nothing of graphs, stores or HTTP.
 
 mod error;
+pub mod eval;
 pub mod ingest;
 pub mod package;
 mod prompt;
