@@ -8,6 +8,7 @@
 
 mod embedder;
 mod error;
+pub mod eval;
 pub mod ingest;
 mod kernel;
 pub mod model;
