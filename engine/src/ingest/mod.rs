@@ -9,8 +9,10 @@
 //! is given can account for every file it saw. Nothing here opens a path outside the folder that was
 //! named, follows what a file says, or prints.
 
+pub mod chunk;
 pub mod extract;
 pub mod walk;
 
+pub use chunk::{Chunk, ChunkOptions, chunk};
 pub use extract::{Extracted, Failure, Kind, Limits, Mark, MarkKind, Offsets, extract, read};
 pub use walk::{Found, Refused, Walk, walk};
