@@ -12,7 +12,7 @@ use index::{EF_DEFAULT, Query, Search, Segment, SegmentBuilder, Shape};
 const FULL: usize = 768;
 const K: usize = 10;
 const N_QUERIES: usize = 200;
-const N_ROWS: usize = 10_000;
+const N_ROWS: usize = 6_000;
 const SEED: u64 = 20_250_924;
 
 /// SplitMix64, and normal numbers by Box and Muller.

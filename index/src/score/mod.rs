@@ -90,7 +90,8 @@ pub fn dot_f16(row: &[f16], query: &[f32]) -> f32 {
 /// The codes of a query, and the same codes plus 128 for instructions that want one side unsigned.
 #[derive(Clone, Debug)]
 pub(crate) struct QueryCodes {
-    codes: Vec<i8>,   // [dims]
+    codes: Vec<i8>, // [dims]
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "x86-64 wants it"))]
     shifted: Vec<u8>, // [dims]
     scale: f32,
 }

@@ -233,6 +233,30 @@ fn a_cancelled_build_gives_nothing_whenever_it_is_cancelled() {
 }
 
 #[test]
+fn one_thread_builds_the_same_bytes_again_and_another_seed_builds_others() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let build = |seed| {
+        let mut builder = SegmentBuilder::new(SHAPE, seed);
+        (0..97).for_each(|number| builder.push(id_of(number), &row(number, SHAPE.full)));
+        pool.install(|| builder.build(&|| false)).unwrap()
+    };
+    assert!(build(1) == build(1));
+    let (one, two) = (open(build(1)).unwrap(), open(build(2)).unwrap());
+    assert!(one.part::<u32>(LINKS) != two.part::<u32>(LINKS));
+}
+
+#[test]
+fn a_segment_is_shared_between_threads() {
+    let segment = open(bytes(SHAPE, 97)).unwrap();
+    let ask = || segment.search(&query(SHAPE, 5), 5, Search::Graph { ef: 97 }, ALL);
+    let alone = ask();
+    std::thread::scope(|scope| {
+        let others = [(); 4].map(|()| scope.spawn(ask));
+        others.into_iter().for_each(|other| assert_eq!(other.join().unwrap(), alone));
+    });
+}
+
+#[test]
 fn bytes_that_are_not_aligned_are_read_all_the_same() {
     struct Shifted(Vec<u8>);
     impl AsRef<[u8]> for Shifted {
