@@ -89,6 +89,40 @@ impl Scratch {
     fn worst_kept(&self) -> u64 {
         self.kept.peek().map_or(0, |Reverse(worst)| *worst)
     }
+
+    /// Takes a node seen for the first time into the walk, unless `ef` better ones are kept already.
+    fn admit(
+        &mut self,
+        ranked: u64,
+        ef: usize,
+        tally: &mut Tally,
+        wanted: &mut impl FnMut(u32) -> bool,
+    ) {
+        tally.n_visited += 1;
+        let full = self.kept.len() == ef;
+        if full && ranked < self.worst_kept() {
+            tally.n_dropped += 1;
+            return;
+        }
+        self.open.push(ranked);
+        if !wanted(node_of(ranked)) {
+            return;
+        }
+        if full {
+            tally.n_dropped += 1;
+            // Replaces the worst in place: one sift instead of a push and a pop.
+            *self.kept.peek_mut().expect("ef is above zero") = Reverse(ranked);
+        } else {
+            self.kept.push(Reverse(ranked));
+        }
+    }
+}
+
+/// Counts that tell whether a walk saw everything.
+struct Tally {
+    n_visited: usize,
+    /// Nodes seen that may have been wanted but are not kept.
+    n_dropped: usize,
 }
 
 /// Walks towards `query` and returns the best nodes that `wanted` accepts.
@@ -123,21 +157,12 @@ fn walk_with(
         walked.complete = graph.n_nodes() == 0;
         return walked;
     }
-    let (entry, landing) = descend(scratch, graph, codes, query, &mut walked.compared);
-    let (mut n_visited, mut n_dropped) = (0, 0);
-    scratch.fresh.clear();
-    for start in [entry, landing] {
+    let starts = descend(scratch, graph, codes, query, &mut walked.compared);
+    let mut tally = Tally { n_visited: 0, n_dropped: 0 };
+    for start in starts {
         if scratch.first_time(node_of(start)) {
-            scratch.open.push(start);
-            n_visited += 1;
-            if wanted(node_of(start)) {
-                scratch.kept.push(Reverse(start));
-            }
+            scratch.admit(start, limits.ef, &mut tally, &mut wanted);
         }
-    }
-    if scratch.kept.len() > limits.ef {
-        scratch.kept.pop();
-        n_dropped += 1;
     }
     while let Some(candidate) = scratch.open.pop() {
         if scratch.kept.len() == limits.ef && candidate < scratch.worst_kept() {
@@ -155,47 +180,30 @@ fn walk_with(
         }
         codes.score_many(&scratch.fresh, query, &mut scratch.scores);
         walked.compared += scratch.fresh.len();
-        n_visited += scratch.fresh.len();
         for idx in 0..scratch.fresh.len() {
-            let (node, score) = (scratch.fresh[idx], scratch.scores[idx]);
-            let ranked = rank(score, node);
-            let full = scratch.kept.len() == limits.ef;
-            if full && ranked < scratch.worst_kept() {
-                n_dropped += 1;
-                continue;
-            }
-            scratch.open.push(ranked);
-            if !wanted(node) {
-                continue;
-            }
-            if full {
-                n_dropped += 1;
-                // Replaces the worst in place: one sift instead of a push and a pop.
-                *scratch.kept.peek_mut().expect("ef is above zero") = Reverse(ranked);
-            } else {
-                scratch.kept.push(Reverse(ranked));
-            }
+            let ranked = rank(scratch.scores[idx], scratch.fresh[idx]);
+            scratch.admit(ranked, limits.ef, &mut tally, &mut wanted);
         }
         if let Some(next) = scratch.open.peek() {
             prefetch(graph.links(node_of(*next)));
         }
     }
-    walked.complete = n_dropped == 0 && n_visited == graph.n_nodes();
+    walked.complete = tally.n_dropped == 0 && tally.n_visited == graph.n_nodes();
     let mut best: Vec<u64> = scratch.kept.drain().map(|Reverse(ranked)| ranked).collect();
     best.sort_unstable_by_key(|ranked| Reverse(*ranked));
     walked.best = best.into_iter().map(node_of).collect();
     walked
 }
 
-/// Goes down the upper layers, in each to the node closest to the query. Returns the entry and the
-/// node where layer 0 begins, ranked.
+/// Goes down the upper layers, in each to the node closest to the query. Returns where layer 0 begins,
+/// ranked: at the entry, from which all nodes can be reached, and at the node found.
 fn descend(
     scratch: &mut Scratch,
     graph: Graph<'_>,
     codes: CodeRows<'_>,
     query: &QueryCodes,
     compared: &mut usize,
-) -> (u64, u64) {
+) -> [u64; 2] {
     let scores = &mut scratch.scores;
     codes.score_many(&[0], query, scores);
     *compared += 1;
@@ -213,5 +221,5 @@ fn descend(
             }
         }
     }
-    (entry, here)
+    [entry, here]
 }

@@ -9,8 +9,8 @@ use crate::graph::{Limits, walk};
 use crate::query::{Found, Query, RowId, Scored, Search};
 use crate::score::{dot_f16, prefetch};
 
-/// A walk gives up after this many nodes scored for each node kept: thrice what it needs when all
-/// rows live.
+/// A walk gives up after this many nodes scored for each node kept: more than thrice what it needs
+/// when all rows live (10,000 rows, `ef` 96: 1,600).
 const COMPARED_PER_EF: usize = 64;
 /// A walk may score this share of all nodes before it gives up; a scan of the rest costs about as much.
 const COMPARED_SHARE: usize = 8;
@@ -21,6 +21,9 @@ impl Segment {
     /// Dead rows are walked through but never returned. A walk that cannot gather `k` live rows, or
     /// would cost more than a scan, or meets a damaged graph, becomes a scan of every live row, and
     /// the answer says so in [`Found::exact`].
+    ///
+    /// `live` is asked more than once about a row, about few of them by a walk, and must not change its
+    /// mind meanwhile.
     ///
     /// # Panics
     /// If the query was prepared for another shape.
