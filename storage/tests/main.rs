@@ -1,0 +1,15 @@
+//! The store as its users see it: against a model, across crashes, on bad disks.
+//!
+//! - `model`: any sequence of operations agrees with a `BTreeMap`.
+//! - `crash`: a child process is killed at random moments; what it acknowledged is there.
+//! - `lock`: a second opener learns who has the database, at once.
+//! - `disk`: full, read-only, not a database, another version.
+//! - `files`: our own files cut short.
+//! - `content`: documents made for tests.
+
+mod content;
+mod crash;
+mod disk;
+mod files;
+mod lock;
+mod model;
