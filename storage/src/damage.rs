@@ -2,13 +2,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use half::f16;
 use tempfile::TempDir;
 
-use crate::key::Key;
+use crate::key::{Key, Tag};
 use crate::record;
 use crate::sealed::{Sealed, SegmentRecord};
+use crate::tree::{Batch, Tree};
 use crate::{Chunk, Document, Error, Space, Store};
 
 const WIDTH: usize = 8;
@@ -228,4 +230,54 @@ fn segment_files(dir: &TempDir) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir.path().join("segments")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|end| end == "seg")).collect()
+}
+
+#[test]
+fn a_disk_that_fills_behind_the_check_is_an_error_and_no_acknowledged_batch_is_lost() {
+    let dir = TempDir::new().unwrap();
+    let mount = |options: &str| {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir.path());
+        command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    if !mount("size=8m") {
+        eprintln!("skipped: this user may not mount a file system");
+        return;
+    }
+    const BATCH_ROWS: u64 = 200;
+    let sled = dir.path().join("sled");
+    let key = |row| Key::Row { collection: NUMBER, row };
+    let tree = Tree::open(&sled).unwrap();
+    let mut n_batches = 0;
+    let error = loop {
+        assert!(n_batches < 100, "the disk never fills");
+        let mut batch = Batch::default();
+        for row in n_batches * BATCH_ROWS..(n_batches + 1) * BATCH_ROWS {
+            batch.put(&key(row), &[1; 5_000]);
+        }
+        match tree.apply(batch) {
+            Ok(()) => n_batches += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Io { .. } | Error::Engine { .. }), "{error}");
+    let refused = tree.apply(Batch::default()).unwrap_err();
+    assert!(matches!(refused, Error::Broken { .. }), "{refused}");
+    drop(tree);
+    assert!(Tree::open(&sled).is_err(), "there is no room to open");
+
+    assert!(mount("remount,size=64m"));
+    let tree = Tree::open(&sled).unwrap();
+    let mut n_rows = 0;
+    tree.scan(&crate::key::prefix(NUMBER, Tag::Row), &mut |found, payload| {
+        assert_eq!((found, payload?.len()), (key(n_rows), 5_000));
+        n_rows += 1;
+        Ok(())
+    })
+    .unwrap();
+    let whole = [n_batches * BATCH_ROWS, (n_batches + 1) * BATCH_ROWS];
+    assert!(n_batches > 0 && whole.contains(&n_rows), "{n_batches} batches, {n_rows} rows");
+    drop(tree);
+    let unmounted = Command::new("umount").arg("-l").arg(dir.path()).status().unwrap();
+    assert!(unmounted.success());
 }
