@@ -6,7 +6,7 @@
 //! costs more than the work in a walk over many int8 rows.
 //!
 //! Each instruction set of ours is a token type whose existence proves that the processor has it;
-//! [`isa`] picks one for the life of the process. So a score does not depend on where a row lies, only
+//! one is picked for the life of the process. So a score does not depend on where a row lies, only
 //! on the kind of processor. This folder is the only place in the crate with unsafe code.
 
 pub mod scalar;
