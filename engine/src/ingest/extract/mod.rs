@@ -128,6 +128,28 @@ pub enum Kind {
     Table,
 }
 
+impl Kind {
+    /// The kind as one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Markdown => "markdown",
+            Kind::Rst => "rst",
+            Kind::Plain => "plain",
+            Kind::Code => "code",
+            Kind::Html => "html",
+            Kind::Pdf => "pdf",
+            Kind::Docx => "docx",
+            Kind::Pptx => "pptx",
+            Kind::Epub => "epub",
+            Kind::Json => "json",
+            Kind::JsonLines => "jsonl",
+            Kind::Notebook => "notebook",
+            Kind::Xml => "xml",
+            Kind::Table => "table",
+        }
+    }
+}
+
 /// Why a file gave no text. Both carry a reason for people: lower case, no full stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
