@@ -201,6 +201,46 @@ pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> 
     }
 }
 
+impl Error {
+    /// Says what is wrong with what the caller asked for.
+    fn fmt_input(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NoCollection { name } => {
+                write!(f, "there is no collection {name:?}; create it first")
+            }
+            Error::Name { name } => write!(
+                f,
+                "{name:?} cannot name a collection: use 1 to 64 letters, digits, '_', '.' or '-'"
+            ),
+            Error::Space { collection, existing, asked } => write!(
+                f,
+                "collection {collection:?} holds vectors of {existing}, not of {asked}; \
+                 use the first, or reembed the collection with the second"
+            ),
+            Error::Width { full_width, dims } => write!(
+                f,
+                "vectors of width {full_width} cannot be cut to {dims}: need 1 <= dims <= full width <= {}",
+                crate::space::MAX_FULL_WIDTH
+            ),
+            Error::Document { id, problem } => {
+                write!(f, "document {id:?} cannot be stored: {problem}")
+            }
+            Error::Row { of, problem } => match problem {
+                RowProblem::Width { found, expected } => {
+                    write!(
+                        f,
+                        "the vector of {of} has {found} values, the collection has {expected}"
+                    )
+                }
+                RowProblem::NotFinite { position } => {
+                    write!(f, "the vector of {of} holds no finite number at position {position}")
+                }
+            },
+            other => unreachable!("{other:?} has its message in fmt"),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -265,37 +305,7 @@ impl fmt::Display for Error {
                 "cannot use {}: an earlier operation on it failed; open the database again",
                 dir.display()
             ),
-            Error::NoCollection { name } => {
-                write!(f, "there is no collection {name:?}; create it first")
-            }
-            Error::Name { name } => write!(
-                f,
-                "{name:?} cannot name a collection: use 1 to 64 letters, digits, '_', '.' or '-'"
-            ),
-            Error::Space { collection, existing, asked } => write!(
-                f,
-                "collection {collection:?} holds vectors of {existing}, not of {asked}; \
-                 use the first, or reembed the collection with the second"
-            ),
-            Error::Width { full_width, dims } => write!(
-                f,
-                "vectors of width {full_width} cannot be cut to {dims}: need 1 <= dims <= full width <= {}",
-                crate::space::MAX_FULL_WIDTH
-            ),
-            Error::Document { id, problem } => {
-                write!(f, "document {id:?} cannot be stored: {problem}")
-            }
-            Error::Row { of, problem } => match problem {
-                RowProblem::Width { found, expected } => {
-                    write!(
-                        f,
-                        "the vector of {of} has {found} values, the collection has {expected}"
-                    )
-                }
-                RowProblem::NotFinite { position } => {
-                    write!(f, "the vector of {of} holds no finite number at position {position}")
-                }
-            },
+            input => input.fmt_input(f),
         }
     }
 }

@@ -70,7 +70,8 @@ impl Store {
     /// Seals the collection when 32 Ki rows are unsealed.
     ///
     /// # Errors
-    /// [`Error::Document`] and [`Error::Row`] before anything is written; [`Error::DiskFull`] and errors of the disk.
+    /// [`Error::Document`] and [`Error::Row`], before anything is written (but for a document with a record above 64 MiB,
+    /// which is met on the way); [`Error::DiskFull`] and errors of the disk.
     pub fn put(&self, collection: &str, documents: &[Document]) -> Result<()> {
         let collection = self.collection(collection)?;
         for document in documents {
@@ -164,7 +165,7 @@ impl Store {
         let mut writer = self.writer();
         let ledger = writer.ledger(&collection);
         let mut n_deleted = 0;
-        // An id given twice is gone before its second batch, and found twice only within one.
+        // An id given twice counts once: within a batch by the set, after it because its record is gone.
         for ids in ids.chunks(BATCH_REMOVALS) {
             let mut change = Change::new(ledger);
             for id in ids.iter().collect::<HashSet<_>>() {
