@@ -20,7 +20,10 @@ pub const M: usize = 16;
 /// Candidates kept while building (`efConstruction` in the paper).
 pub const EF_CONSTRUCTION: usize = 200;
 /// Nodes kept while walking, unless told otherwise (`ef` in the paper).
-pub const EF_DEFAULT: usize = 96;
+///
+/// Chosen at the size of a whole segment, since smaller ones are easier: of 32,768 rows cut to a quarter,
+/// `tests/recall.rs` finds less than 98 of 100 at 96, 98.2 at 128 and 99.0 at 192.
+pub const EF_DEFAULT: usize = 160;
 
 /// A frozen graph: for each layer and node the list of nodes linked to.
 ///
