@@ -34,9 +34,9 @@ pub(super) struct PageText {
     text: String,
     /// Where paragraphs begin.
     blocks: Vec<usize>,
-    /// Where the current line begins, and the glyphs in it that are right-to-left in drawing order.
+    /// Where the current line begins, and whether it has right-to-left letters drawn left to right.
     line_start: usize,
-    line_is_backward: bool,
+    line_is_visual: bool,
     last: Option<Placed>,
     last_run: Option<(Point, String)>,
     pub(super) n_unmapped: u64,
@@ -112,6 +112,10 @@ impl PageText {
             Some(last) => between(last, &placed),
             None => Between::Paragraph,
         };
+        let visual = self.last.is_some_and(|last| {
+            let onward = (placed.origin - last.origin).dot(last.along) > 0.0;
+            last.is_backward && placed.is_backward && onward
+        });
         self.last = Some(placed);
         match between {
             Between::Nothing => {}
@@ -129,7 +133,7 @@ impl PageText {
         if between == Between::Paragraph || self.text.is_empty() {
             self.blocks.push(self.text.len());
         }
-        self.line_is_backward |= placed.is_backward;
+        self.line_is_visual |= visual && matches!(between, Between::Nothing | Between::Space);
         self.text.push_str(text);
     }
 
@@ -159,7 +163,7 @@ impl PageText {
 
     /// Turns letters that are read from right to left but came from left to right.
     fn end_line(&mut self) {
-        if std::mem::take(&mut self.line_is_backward) {
+        if std::mem::take(&mut self.line_is_visual) {
             let line = self.text.split_off(self.line_start.min(self.text.len()));
             self.text.push_str(&turned(&line));
         }
@@ -258,7 +262,34 @@ fn is_right_to_left(c: char) -> bool {
     matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}')
 }
 
-/// A line with each run of right-to-left letters, and the spaces inside it, the other way round.
+/// A line with each run of right-to-left letters, and what stands inside it, the other way round.
 fn turned(line: &str) -> String {
-    line.to_owned()
+    let mut turned = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(start) = rest.find(is_right_to_left) {
+        let (before, from) = rest.split_at(start);
+        let stop = from.find(|c: char| c.is_alphanumeric() && !is_right_to_left(c));
+        let reach = &from[..stop.unwrap_or(from.len())];
+        // Spaces and marks behind the last letter stay where they are.
+        let end = reach
+            .rfind(is_right_to_left)
+            .map_or(0, |last| last + reach[last..].chars().next().map_or(0, char::len_utf8));
+        turned.push_str(before);
+        turned.extend(reach[..end].chars().rev());
+        rest = &from[end..];
+    }
+    turned.push_str(rest);
+    turned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn right_to_left_letters_are_turned_and_the_rest_stays() {
+        assert_eq!(turned("abc 12"), "abc 12");
+        assert_eq!(turned("a \u{5d2}\u{5d1} \u{5d0}! b"), "a \u{5d0} \u{5d1}\u{5d2}! b");
+        assert_eq!(turned("\u{5d1}\u{5d0} 12 \u{5d3}\u{5d2}"), "\u{5d0}\u{5d1} 12 \u{5d2}\u{5d3}");
+    }
 }
