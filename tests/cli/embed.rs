@@ -22,7 +22,8 @@ fn read_npy(bytes: &[u8]) -> (usize, usize, Vec<f32>) {
     let header = std::str::from_utf8(&bytes[10..10 + header_bytes]).unwrap();
     assert!(header.contains("'descr': '<f4'") && header.contains("'fortran_order': False"));
     assert!(header.ends_with('\n'), "{header:?}");
-    let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
+    let shape =
+        header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
     let mut sides = shape.split(',').map(|side| side.trim().parse::<usize>().unwrap());
     let (n_rows, dims) = (sides.next().unwrap(), sides.next().unwrap());
     let data = &bytes[10 + header_bytes..];
@@ -69,8 +70,7 @@ fn npy_holds_the_same_numbers_as_json() {
 fn a_narrow_vector_is_the_start_of_the_wide_one_at_unit_length() {
     let place = Place::new();
     let wide = rows(&place.run_with_input(&["embed"], TEXTS.as_bytes()).stdout);
-    let narrow =
-        rows(&place.run_with_input(&["embed", "--dims", "64"], TEXTS.as_bytes()).stdout);
+    let narrow = rows(&place.run_with_input(&["embed", "--dims", "64"], TEXTS.as_bytes()).stdout);
     for (wide, narrow) in wide.iter().zip(&narrow) {
         assert_eq!(narrow.len(), 64);
         let length = norm(&wide[..64]);

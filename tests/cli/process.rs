@@ -82,8 +82,9 @@ fn ctrl_c_keeps_what_was_done_and_the_next_run_goes_on() {
     let place = Place::new();
     let n_files = 600;
     for file in 0..n_files {
-        let text: String =
-            (0..40).map(|line| format!("File {file} says {line} times {}. ", file * line)).collect();
+        let text: String = (0..40)
+            .map(|line| format!("File {file} says {line} times {}. ", file * line))
+            .collect();
         place.write(&format!("docs/{file}.txt"), text);
     }
     let child = place

@@ -78,7 +78,10 @@ fn in_indexes_first_and_restricts_hits_to_the_folder() {
 
     place.write("docs/apple-pie.txt", "The train leaves at noon.\n");
     let answer = place.json(&["search", "when does the train leave?", "--in", "docs"]);
-    assert_eq!(answer["hits"][0]["text"].as_str().map(str::trim), Some("The train leaves at noon."));
+    assert_eq!(
+        answer["hits"][0]["text"].as_str().map(str::trim),
+        Some("The train leaves at noon.")
+    );
 
     let answer = place.json(&["search", "when does the train leave?", "--in", "other", "-k", "1"]);
     assert_eq!(hit_ids(&answer), [format!("{}#0", place.id("other/tart.txt"))]);

@@ -17,7 +17,7 @@ pub(crate) fn run(flags: &Man, output: &mut Output) -> anyhow::Result<Done> {
         let Some(found) = command.find_subcommand(name) else {
             bail!(Usage(format!("there is no command '{name}'; `gemmule --help` lists them")));
         };
-        command = found.clone().name(format!("gemmule-{name}"));
+        command = found.clone();
     }
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page)?;

@@ -1,5 +1,6 @@
 //! `gemmule model`: the models that have a name.
 
+use gemmule::Embedder;
 use gemmule::engine::package::{NANO, Package};
 use serde_json::{Value, json};
 
@@ -17,9 +18,10 @@ pub(crate) fn run(flags: &Model, output: &mut Output) -> anyhow::Result<Done> {
 }
 
 fn list(output: &mut Output) -> anyhow::Result<Done> {
-    let packages = NAMES.map(Package::open).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let models = NAMES.into_iter().map(Embedder::open).collect::<Result<Vec<_>, _>>()?;
+    let packages: Vec<&Package> = models.iter().map(Embedder::package).collect();
     if output.json {
-        let models: Vec<Value> = packages.iter().map(to_json).collect();
+        let models: Vec<Value> = packages.into_iter().map(to_json).collect();
         output.value(&json!({ "models": models }))?;
         return Ok(Done::Whole);
     }

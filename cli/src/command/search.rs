@@ -4,19 +4,25 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::bail;
 use gemmule::engine::ingest::FileState;
 use gemmule::{Answer, Collection, Hit, StoredChunk};
 use serde_json::{Value, json};
 
 use super::{index, open_collection};
 use crate::args::{Global, Search};
-use crate::output::Output;
+use crate::output::{Output, Usage};
 use crate::{Done, ids, interrupt, text};
 
 /// Lines of a passage that people are shown.
 const SNIPPET_LINES: usize = 3;
 
 pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyhow::Result<Done> {
+    let how = &flags.how;
+    let indexes = how.model.is_some() || how.dims.is_some() || how.chunk_tokens.is_some();
+    if flags.within.is_none() && indexes {
+        bail!(Usage("--model, --dims and --chunk-tokens go with --in PATH".to_owned()));
+    }
     let (_db, collection) = match &flags.within {
         None => open_collection(global)?,
         Some(path) => {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use anyhow::Context;
-use gemmule::storage::{Chunk, Document, Request, Space, Store};
+use gemmule::storage::{Chunk, Document, Space, Store};
 use half::f16;
 use rayon::prelude::*;
 use serde_json::Map;
@@ -76,8 +76,7 @@ pub(super) fn through_database(
     }
     store.seal(NAME, &|| false)?;
     let ask = |query: &Vec<f32>| -> anyhow::Result<Ranking> {
-        let request = Request { limit: DEPTH, ..Request::default() };
-        let answer = store.search(NAME, query, &request)?;
+        let answer = store.search(NAME, query, DEPTH, false)?;
         Ok(answer.hits.into_iter().map(|hit| (hit.document, hit.score)).collect())
     };
     queries.par_iter().map(ask).collect()
