@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::model::Reference;
+use crate::model::Fast;
 use crate::package::Package;
 use crate::prompt;
 use crate::{Error, Result};
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 pub const NO_TASK: &str = "none";
 
 /// Packed tokens of one pass: enough rows for the linear layers, few enough to stay in cache.
-const TOKENS_PER_PASS: usize = 2048;
+const TOKENS_PER_PASS: usize = 1024;
 
 /// A loaded model, ready to embed.
 ///
@@ -27,6 +27,7 @@ const TOKENS_PER_PASS: usize = 2048;
 /// ```
 pub struct Embedder {
     package: Package,
+    model: Fast,
 }
 
 /// The ids of one text in its prompt, `<bos>` and `<eos>` included.
@@ -44,7 +45,9 @@ impl Embedder {
     /// # Errors
     /// As [`Package::open`].
     pub fn open(model: &str) -> Result<Embedder> {
-        Ok(Embedder { package: Package::open(model)? })
+        let (package, weights) = Package::open(model)?;
+        let model = Fast::new(&package.config, weights);
+        Ok(Embedder { package, model })
     }
 
     /// The model's package: its widths, prompts, window and fingerprint.
@@ -147,28 +150,38 @@ impl Embedder {
     /// false the work stops.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] when `done` says so; [`Error::Tensor`].
+    /// [`Error::Cancelled`] when `done` says so.
     pub fn embed(
         &self,
         texts: &[Tokens],
         mut done: impl FnMut(usize, usize) -> bool,
     ) -> Result<Vec<Vec<f32>>> {
-        let reference = Reference::new(&self.package.config, &self.package.weights);
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&i| (texts[i].ids.len(), i));
         let mut vectors = vec![Vec::new(); texts.len()];
         let (mut n_texts, mut n_tokens) = (0, 0);
+        let n_threads = rayon::current_num_threads();
+        let total: usize = texts.iter().map(|text| text.ids.len()).sum();
+        // A small batch is shared out, so that no thread waits for another.
+        let budget = total.div_ceil(n_threads).min(TOKENS_PER_PASS);
         let mut rest = &order[..];
         while !rest.is_empty() {
-            let (pass, later) = rest.split_at(pass_size(rest, texts));
-            let sequences: Vec<&[u32]> = pass.iter().map(|&i| &texts[i].ids[..]).collect();
-            let rows = reference.forward(&sequences)?.to_vec2::<f32>()?;
-            for (&i, row) in pass.iter().zip(rows) {
+            let mut passes: Vec<&[usize]> = Vec::with_capacity(n_threads);
+            while passes.len() < n_threads && !rest.is_empty() {
+                let (pass, later) = rest.split_at(pass_size(rest, texts, budget));
+                passes.push(pass);
+                rest = later;
+            }
+            let run = |pass: &&[usize]| {
+                let sequences: Vec<&[u32]> = pass.iter().map(|&i| &texts[i].ids[..]).collect();
+                self.model.forward(&sequences)
+            };
+            let rows: Vec<_> = passes.par_iter().map(run).collect();
+            for (&i, row) in passes.into_iter().flatten().zip(rows.into_iter().flatten()) {
+                n_texts += 1;
+                n_tokens += texts[i].ids.len();
                 vectors[i] = row;
             }
-            n_texts += pass.len();
-            n_tokens += sequences.iter().map(|ids| ids.len()).sum::<usize>();
-            rest = later;
             if !done(n_texts, n_tokens) {
                 return Err(Error::Cancelled);
             }
@@ -187,12 +200,12 @@ impl Embedder {
     }
 }
 
-/// How many of the texts ahead fit into one pass; at least one.
-fn pass_size(rest: &[usize], texts: &[Tokens]) -> usize {
+/// How many of the texts ahead fit into one pass of this many tokens; at least one.
+fn pass_size(rest: &[usize], texts: &[Tokens], budget: usize) -> usize {
     let mut n_tokens = 0;
     let fits = rest.iter().take_while(|&&i| {
         n_tokens += texts[i].ids.len();
-        n_tokens <= TOKENS_PER_PASS
+        n_tokens <= budget
     });
     fits.count().max(1)
 }

@@ -8,7 +8,9 @@
 
 mod embedder;
 mod error;
+pub mod eval;
 pub mod ingest;
+mod kernel;
 pub mod model;
 pub mod package;
 mod prompt;

@@ -242,7 +242,6 @@ def write_model(folder, config, dense, widths, seed):
             "activation_function": "torch.nn.modules.linear.Identity"})
         write_tensors(folder / path / "model.safetensors",
                       {"linear.weight": rng.normal(0, 1 / n_in**0.5, (n_out, n_in))})
-    (folder / "4_Normalize").mkdir()  # sentence-transformers wants the folder; git does not keep it
 
 
 def load(folder, attention="eager", dtype=torch.float32):

@@ -1,9 +1,14 @@
-//! Token ids to vectors: the forward pass of EmbeddingGemma.
+//! Token ids to vectors: the forward pass of EmbeddingGemma, twice.
 //!
 //! [`reference`] is the definition: small, in f32, from tensor operations that carry gradients, so
-//! that one graph serves as oracle and for training. Sequences are packed end to end, never padded:
-//! the rows of all sequences go through the linear layers together, attention runs inside each.
+//! that one graph serves as oracle and for training. `fast` is what runs: the same numbers from flat
+//! buffers and kernels. The first is tested against transformers, the second against the first.
+//!
+//! In both, sequences are packed end to end, never padded: the rows of all sequences go through the
+//! linear layers together, attention runs inside each.
 
+mod fast;
 pub mod reference;
 
+pub(crate) use fast::Fast;
 pub use reference::Reference;

@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use candle_core::{D, DType, Device, Tensor};
 
-use crate::package::{Config, LayerKind, LayerWeights, Weights};
+use crate::package::{Config, LayerKind, LayerWeights, Matrix, Weights};
 use crate::{Error, Result};
 
 /// Added to a vector's length before dividing by it.
@@ -25,7 +25,7 @@ const NORMALIZE_EPS: f64 = 1e-12;
 /// The forward pass over one package's weights.
 pub struct Reference<'a> {
     config: &'a Config,
-    weights: &'a Weights,
+    weights: Weights<Tensor>,
     /// Between the two halves of the feed-forward block.
     activation: fn(&Tensor) -> candle_core::Result<Tensor>,
 }
@@ -37,8 +37,22 @@ struct Rope {
 }
 
 impl<'a> Reference<'a> {
-    /// A pass over these weights; the package has checked them.
-    pub fn new(config: &'a Config, weights: &'a Weights) -> Reference<'a> {
+    /// A pass over a copy of these weights; the package has checked them.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if there is no memory.
+    pub fn new(config: &'a Config, weights: &Weights) -> Result<Reference<'a>> {
+        let tensor = |matrix: &Matrix| match matrix {
+            Matrix { values, n_rows: 1, .. } => Tensor::new(&values[..], &Device::Cpu),
+            Matrix { values, n_rows, n_cols } => {
+                Tensor::from_slice(values, (*n_rows, *n_cols), &Device::Cpu)
+            }
+        };
+        Ok(Reference::over(config, weights.map(tensor)?))
+    }
+
+    /// A pass over tensors, which may be variables that are trained.
+    pub fn over(config: &'a Config, weights: Weights<Tensor>) -> Reference<'a> {
         Reference { config, weights, activation: Tensor::gelu }
     }
 
@@ -125,7 +139,7 @@ impl<'a> Reference<'a> {
     fn layer(
         &self,
         x: &Tensor,
-        layer: &LayerWeights,
+        layer: &LayerWeights<Tensor>,
         spans: &[Range<usize>],
         rope: &Rope,
         band: Option<&Tensor>,
@@ -142,7 +156,7 @@ impl<'a> Reference<'a> {
     fn attention(
         &self,
         h: &Tensor,
-        layer: &LayerWeights,
+        layer: &LayerWeights<Tensor>,
         spans: &[Range<usize>],
         rope: &Rope,
         band: Option<&Tensor>,
@@ -189,7 +203,11 @@ impl<'a> Reference<'a> {
     }
 
     /// `g`: `[T, hidden]`.
-    fn feed_forward(&self, g: &Tensor, layer: &LayerWeights) -> candle_core::Result<Tensor> {
+    fn feed_forward(
+        &self,
+        g: &Tensor,
+        layer: &LayerWeights<Tensor>,
+    ) -> candle_core::Result<Tensor> {
         let gate = (self.activation)(&linear(g, &layer.gate)?)?;
         linear(&(gate * linear(g, &layer.up)?)?, &layer.down)
     }

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use tokenizers::Tokenizer;
 
 pub use config::{Config, LayerKind};
-pub use weights::{LayerWeights, Weights};
+pub use weights::{LayerWeights, Matrix, Weights};
 
 use crate::{Error, Result};
 use files::Files;
@@ -29,14 +29,12 @@ use files::Files;
 /// The name of the model that is compiled in.
 pub const NANO: &str = "nano";
 
-/// A loaded and checked model package.
+/// A loaded and checked model package, without its weights: a pass may keep those in another form.
 pub struct Package {
     /// `nano`, or the path it was loaded from.
     pub name: String,
     /// The architecture's numbers.
     pub config: Config,
-    /// The weights, in f32.
-    pub weights: Weights,
     /// Prompt prefixes by name, such as `query` and `document`.
     pub prompts: BTreeMap<String, String>,
     /// The widths that vectors may be cut to, widest first; the first is the full width.
@@ -77,20 +75,20 @@ struct SentenceBertConfig {
 }
 
 impl Package {
-    /// The model that is compiled in: no files, no network.
+    /// The model that is compiled in, and its weights: no files, no network.
     ///
     /// # Errors
     /// Only if this build is broken.
-    pub fn nano() -> Result<Package> {
+    pub fn nano() -> Result<(Package, Weights)> {
         Package::from_files(NANO.to_owned(), &Files::nano())
     }
 
-    /// Loads a sentence-transformers folder.
+    /// Loads a sentence-transformers folder: the package, and its weights in f32.
     ///
     /// # Errors
     /// [`Error::Package`] names the field that this engine must refuse; [`Error::Io`] the file
     /// that could not be read.
-    pub fn load(folder: &Path) -> Result<Package> {
+    pub fn load(folder: &Path) -> Result<(Package, Weights)> {
         Package::from_files(folder.display().to_string(), &Files::folder(folder))
     }
 
@@ -98,7 +96,7 @@ impl Package {
     ///
     /// # Errors
     /// [`Error::UnknownModel`] if it is neither; else as [`Package::load`].
-    pub fn open(name: &str) -> Result<Package> {
+    pub fn open(name: &str) -> Result<(Package, Weights)> {
         if name == NANO {
             return Package::nano();
         }
@@ -108,7 +106,7 @@ impl Package {
         }
     }
 
-    fn from_files(name: String, files: &Files) -> Result<Package> {
+    fn from_files(name: String, files: &Files) -> Result<(Package, Weights)> {
         let refused = |refusal: Refusal| Error::Package {
             package: name.clone(),
             field: refusal.field,
@@ -124,7 +122,8 @@ impl Package {
             read_prompts_and_widths(files, &config, weights.width()).map_err(refused)?;
         let window = read_window(files, &config).map_err(refused)?;
         let fingerprint = fingerprint(&config, tensors, &tokenizer_json, &prompts);
-        Ok(Package { name, config, weights, prompts, widths, window, fingerprint, tokenizer })
+        let package = Package { name, config, prompts, widths, window, fingerprint, tokenizer };
+        Ok((package, weights))
     }
 }
 

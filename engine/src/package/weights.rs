@@ -3,7 +3,6 @@
 //! Names may carry the prefix `model.`; numbers may be stored as f32, bf16 or f16 and become f32.
 //! Shapes below are row-major, outermost first, in the names of [`Config`].
 
-use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
@@ -12,54 +11,101 @@ use super::modules::DenseHead;
 use super::{Config, Refusal, refuse};
 use crate::Result;
 
-/// All weights of a model, f32.
-pub struct Weights {
+/// A matrix in memory, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// `n_rows * n_cols` numbers.
+    pub values: Vec<f32>,
+    /// Outputs of a linear layer, or pieces of a table; 1 for a vector.
+    pub n_rows: usize,
+    /// Inputs of a linear layer.
+    pub n_cols: usize,
+}
+
+/// All weights of a model: as [`Matrix`] when read, as tensors in the reference pass.
+pub struct Weights<T = Matrix> {
     /// `[vocab_size, hidden]`
-    pub embedding: Tensor,
+    pub embedding: T,
     /// Input side first.
-    pub layers: Vec<LayerWeights>,
+    pub layers: Vec<LayerWeights<T>>,
     /// `[hidden]`, stored minus one
-    pub norm: Tensor,
+    pub norm: T,
     /// `[width_between, hidden]`
-    pub dense_1: Tensor,
+    pub dense_1: T,
     /// `[full_width, width_between]`
-    pub dense_2: Tensor,
+    pub dense_2: T,
 }
 
 /// The weights of one layer. Norm weights are stored minus one: apply `1 + w`.
-pub struct LayerWeights {
+pub struct LayerWeights<T = Matrix> {
     /// `[hidden]`
-    pub input_norm: Tensor,
+    pub input_norm: T,
     /// `[n_heads * head_dim, hidden]`
-    pub q: Tensor,
+    pub q: T,
     /// `[n_kv_heads * head_dim, hidden]`
-    pub k: Tensor,
+    pub k: T,
     /// `[n_kv_heads * head_dim, hidden]`
-    pub v: Tensor,
+    pub v: T,
     /// `[head_dim]`
-    pub q_norm: Tensor,
+    pub q_norm: T,
     /// `[head_dim]`
-    pub k_norm: Tensor,
+    pub k_norm: T,
     /// `[hidden, n_heads * head_dim]`
-    pub o: Tensor,
+    pub o: T,
     /// `[hidden]`
-    pub post_attention_norm: Tensor,
+    pub post_attention_norm: T,
     /// `[hidden]`
-    pub pre_feedforward_norm: Tensor,
+    pub pre_feedforward_norm: T,
     /// `[intermediate, hidden]`
-    pub gate: Tensor,
+    pub gate: T,
     /// `[intermediate, hidden]`
-    pub up: Tensor,
+    pub up: T,
     /// `[hidden, intermediate]`
-    pub down: Tensor,
+    pub down: T,
     /// `[hidden]`
-    pub post_feedforward_norm: Tensor,
+    pub post_feedforward_norm: T,
+}
+
+impl<T> Weights<T> {
+    /// The same weights in another form.
+    ///
+    /// # Errors
+    /// The first error of `f`.
+    pub fn map<U, E>(&self, mut f: impl FnMut(&T) -> Result<U, E>) -> Result<Weights<U>, E> {
+        Ok(Weights {
+            embedding: f(&self.embedding)?,
+            layers: self.layers.iter().map(|l| l.map(&mut f)).collect::<Result<_, E>>()?,
+            norm: f(&self.norm)?,
+            dense_1: f(&self.dense_1)?,
+            dense_2: f(&self.dense_2)?,
+        })
+    }
+}
+
+impl<T> LayerWeights<T> {
+    fn map<U, E>(&self, mut f: impl FnMut(&T) -> Result<U, E>) -> Result<LayerWeights<U>, E> {
+        Ok(LayerWeights {
+            input_norm: f(&self.input_norm)?,
+            q: f(&self.q)?,
+            k: f(&self.k)?,
+            v: f(&self.v)?,
+            q_norm: f(&self.q_norm)?,
+            k_norm: f(&self.k_norm)?,
+            o: f(&self.o)?,
+            post_attention_norm: f(&self.post_attention_norm)?,
+            pre_feedforward_norm: f(&self.pre_feedforward_norm)?,
+            gate: f(&self.gate)?,
+            up: f(&self.up)?,
+            down: f(&self.down)?,
+            post_feedforward_norm: f(&self.post_feedforward_norm)?,
+        })
+    }
 }
 
 impl Weights {
     /// The width of an uncut vector.
     pub fn width(&self) -> usize {
-        self.dense_2.dims()[0]
+        self.dense_2.n_rows
     }
 
     /// Reads the three weight files; returns the weights and a hash of their stored bytes.
@@ -81,30 +127,18 @@ impl Weights {
         let read = || {
             let [body, first, second] = [0, 1, 2].map(|i| TensorFile::parse(&names[i], &bytes[i]));
             let (body, first, second) = (body?, first?, second?);
+            let layers = (0..config.layers.len()).map(|i| LayerWeights::read(&body, config, i));
             let weights = Weights {
-                dense_1: first.tensor("linear.weight", &[heads[0].n_out, config.hidden])?,
-                dense_2: second.tensor("linear.weight", &[heads[1].n_out, heads[0].n_out])?,
-                ..Weights::read_body(&body, config)?
+                embedding: body.matrix("embed_tokens.weight", config.vocab_size, config.hidden)?,
+                layers: layers.collect::<Result<_, Refusal>>()?,
+                norm: body.vector("norm.weight", config.hidden)?,
+                dense_1: first.matrix("linear.weight", heads[0].n_out, config.hidden)?,
+                dense_2: second.matrix("linear.weight", heads[1].n_out, heads[0].n_out)?,
             };
             check_chain(config, heads)?;
             Ok((weights, hasher.finalize()))
         };
         Ok(read())
-    }
-
-    /// The transformer, with empty dense layers that the caller fills in.
-    fn read_body(file: &TensorFile, config: &Config) -> Result<Weights, Refusal> {
-        let empty = || Tensor::zeros((0, 0), DType::F32, &Device::Cpu);
-        let no_memory = |e| refuse("model.safetensors", e, "room for its tensors");
-        let layers =
-            (0..config.layers.len()).map(|i| LayerWeights::read(file, config, i)).collect();
-        Ok(Weights {
-            embedding: file.tensor("embed_tokens.weight", &[config.vocab_size, config.hidden])?,
-            layers: <Result<Vec<_>, Refusal>>::from_iter::<Vec<_>>(layers)?,
-            norm: file.tensor("norm.weight", &[config.hidden])?,
-            dense_1: empty().map_err(no_memory)?,
-            dense_2: empty().map_err(no_memory)?,
-        })
     }
 }
 
@@ -122,22 +156,24 @@ fn check_chain(config: &Config, heads: &[DenseHead; 2]) -> Result<(), Refusal> {
 impl LayerWeights {
     fn read(file: &TensorFile, config: &Config, i: usize) -> Result<LayerWeights, Refusal> {
         let Config { hidden, intermediate, n_heads, n_kv_heads, head_dim, .. } = *config;
-        let tensor =
-            |name: &str, shape: &[usize]| file.tensor(&format!("layers.{i}.{name}.weight"), shape);
+        let full = |name: &str| format!("layers.{i}.{name}.weight");
+        let vector = |name: &str, n: usize| file.vector(&full(name), n);
+        let matrix =
+            |name: &str, n_rows: usize, n_cols: usize| file.matrix(&full(name), n_rows, n_cols);
         Ok(LayerWeights {
-            input_norm: tensor("input_layernorm", &[hidden])?,
-            q: tensor("self_attn.q_proj", &[n_heads * head_dim, hidden])?,
-            k: tensor("self_attn.k_proj", &[n_kv_heads * head_dim, hidden])?,
-            v: tensor("self_attn.v_proj", &[n_kv_heads * head_dim, hidden])?,
-            q_norm: tensor("self_attn.q_norm", &[head_dim])?,
-            k_norm: tensor("self_attn.k_norm", &[head_dim])?,
-            o: tensor("self_attn.o_proj", &[hidden, n_heads * head_dim])?,
-            post_attention_norm: tensor("post_attention_layernorm", &[hidden])?,
-            pre_feedforward_norm: tensor("pre_feedforward_layernorm", &[hidden])?,
-            gate: tensor("mlp.gate_proj", &[intermediate, hidden])?,
-            up: tensor("mlp.up_proj", &[intermediate, hidden])?,
-            down: tensor("mlp.down_proj", &[hidden, intermediate])?,
-            post_feedforward_norm: tensor("post_feedforward_layernorm", &[hidden])?,
+            input_norm: vector("input_layernorm", hidden)?,
+            q: matrix("self_attn.q_proj", n_heads * head_dim, hidden)?,
+            k: matrix("self_attn.k_proj", n_kv_heads * head_dim, hidden)?,
+            v: matrix("self_attn.v_proj", n_kv_heads * head_dim, hidden)?,
+            q_norm: vector("self_attn.q_norm", head_dim)?,
+            k_norm: vector("self_attn.k_norm", head_dim)?,
+            o: matrix("self_attn.o_proj", hidden, n_heads * head_dim)?,
+            post_attention_norm: vector("post_attention_layernorm", hidden)?,
+            pre_feedforward_norm: vector("pre_feedforward_layernorm", hidden)?,
+            gate: matrix("mlp.gate_proj", intermediate, hidden)?,
+            up: matrix("mlp.up_proj", intermediate, hidden)?,
+            down: matrix("mlp.down_proj", hidden, intermediate)?,
+            post_feedforward_norm: vector("post_feedforward_layernorm", hidden)?,
         })
     }
 }
@@ -155,8 +191,16 @@ impl<'a> TensorFile<'a> {
         Ok(TensorFile { name, tensors })
     }
 
+    fn matrix(&self, name: &str, n_rows: usize, n_cols: usize) -> Result<Matrix, Refusal> {
+        Ok(Matrix { values: self.values(name, &[n_rows, n_cols])?, n_rows, n_cols })
+    }
+
+    fn vector(&self, name: &str, n_cols: usize) -> Result<Matrix, Refusal> {
+        Ok(Matrix { values: self.values(name, &[n_cols])?, n_rows: 1, n_cols })
+    }
+
     /// Finds a tensor with or without the prefix `model.`, as f32.
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, Refusal> {
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Refusal> {
         let field = format!("{} {name}", self.name);
         let view = self
             .tensors
@@ -172,8 +216,7 @@ impl<'a> TensorFile<'a> {
         if let Some(i) = values.iter().position(|x| !x.is_finite()) {
             return Err(refuse(&field, format!("{} at {i}", values[i]), "finite numbers"));
         }
-        Tensor::from_vec(values, shape, &Device::Cpu)
-            .map_err(|e| refuse(&field, e, "room for the tensor"))
+        Ok(values)
     }
 }
 

@@ -6,7 +6,7 @@
 //! costs more than the work in a walk over many int8 rows.
 //!
 //! Each instruction set of ours is a token type whose existence proves that the processor has it;
-//! [`isa`] picks one for the life of the process. So a score does not depend on where a row lies, only
+//! one is picked for the life of the process. So a score does not depend on where a row lies, only
 //! on the kind of processor. This folder is the only place in the crate with unsafe code.
 
 pub mod scalar;
@@ -90,7 +90,8 @@ pub fn dot_f16(row: &[f16], query: &[f32]) -> f32 {
 /// The codes of a query, and the same codes plus 128 for instructions that want one side unsigned.
 #[derive(Clone, Debug)]
 pub(crate) struct QueryCodes {
-    codes: Vec<i8>,   // [dims]
+    codes: Vec<i8>, // [dims]
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "x86-64 wants it"))]
     shifted: Vec<u8>, // [dims]
     scale: f32,
 }

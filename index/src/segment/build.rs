@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use half::f16;
+use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::format::{self, Entry, Header};
@@ -75,7 +76,8 @@ impl SegmentBuilder {
     /// Rows with equal codes and scale become one node of the graph, since hnsw_rs loses identical
     /// points. Serial builds of the same rows are equal; parallel ones may link differently.
     pub fn build(self, cancelled: &(dyn Fn() -> bool + Sync)) -> Option<Vec<u8>> {
-        let nodes = self.collapse(cancelled)?;
+        let (codes, scales) = self.encode(cancelled)?;
+        let nodes = collapse(self.shape.dims, codes, scales);
         let codes = CodeRows::new(&nodes.codes, &nodes.scales, self.shape.dims);
         let frozen = graph::build(codes, self.seed, cancelled)?;
         if cancelled() {
@@ -84,33 +86,24 @@ impl SegmentBuilder {
         Some(self.lay_out(&nodes, &frozen))
     }
 
-    /// Quantises every row and gives equal ones the same node.
-    fn collapse(&self, cancelled: &dyn Fn() -> bool) -> Option<Nodes> {
-        let dims = self.shape.dims;
-        let mut nodes = Nodes { codes: Vec::new(), scales: Vec::new(), node_of_row: Vec::new() };
-        let mut first_with: HashMap<u64, u32> = HashMap::with_capacity(self.ids.len());
-        let (mut cut, mut codes) = (Vec::new(), vec![0i8; dims]);
-        for (idx, row) in self.rows.chunks_exact(self.shape.full).enumerate() {
-            if idx.is_multiple_of(ROWS_BETWEEN_LOOKS) && cancelled() {
-                return None;
+    /// Quantises every row, in parallel; `None` if cancelled.
+    fn encode(&self, cancelled: &(dyn Fn() -> bool + Sync)) -> Option<(Vec<i8>, Vec<f32>)> {
+        let Shape { full, dims } = self.shape;
+        let (mut codes, mut scales) = (vec![0i8; self.ids.len() * dims], vec![0.0; self.ids.len()]);
+        let blocks = self.rows.par_chunks(ROWS_BETWEEN_LOOKS * full);
+        let coded = codes.par_chunks_mut(ROWS_BETWEEN_LOOKS * dims);
+        let scaled = scales.par_chunks_mut(ROWS_BETWEEN_LOOKS);
+        blocks.zip(coded).zip(scaled).for_each(|((rows, codes), scales)| {
+            if cancelled() {
+                return;
             }
-            let scale = mrl::encode_row(row, &mut cut, &mut codes);
-            let hash = xxh3_64_with_seed(bytemuck::cast_slice(&codes), u64::from(scale.to_bits()));
-            let next = nodes.scales.len() as u32;
-            let node = *first_with.entry(hash).or_insert(next);
-            let same = (node as usize) < nodes.scales.len()
-                && nodes.scales[node as usize] == scale
-                && nodes.codes[node as usize * dims..][..dims] == codes;
-            if same {
-                nodes.node_of_row.push(node);
-            } else {
-                // New, or, once in 2^64, another row with the same hash: then a node of its own.
-                nodes.codes.extend_from_slice(&codes);
-                nodes.scales.push(scale);
-                nodes.node_of_row.push(next);
+            let mut cut = Vec::with_capacity(dims);
+            let rows = rows.chunks_exact(full).zip(codes.chunks_exact_mut(dims));
+            for ((row, codes), scale) in rows.zip(scales) {
+                *scale = mrl::encode_row(row, &mut cut, codes);
             }
-        }
-        Some(nodes)
+        });
+        (!cancelled()).then_some((codes, scales))
     }
 
     fn lay_out(&self, nodes: &Nodes, frozen: &Frozen) -> Vec<u8> {
@@ -144,6 +137,34 @@ impl SegmentBuilder {
         let sections = self.sections.iter().map(|(part, bytes)| (*part, &bytes[..]));
         join(&header, &format::OWN.into_iter().zip(own).chain(sections).collect::<Vec<_>>())
     }
+}
+
+/// Gives rows with equal codes and scale the same node, in the order of their first rows.
+fn collapse(dims: usize, mut codes: Vec<i8>, mut scales: Vec<f32>) -> Nodes {
+    let n_rows = scales.len();
+    let mut first_with: HashMap<u64, u32> = HashMap::with_capacity(n_rows);
+    let mut node_of_row = Vec::with_capacity(n_rows);
+    let mut n_nodes = 0;
+    for row in 0..n_rows {
+        let (scale, at) = (scales[row], row * dims);
+        let row_codes = &codes[at..at + dims];
+        let hash = xxh3_64_with_seed(bytemuck::cast_slice(row_codes), u64::from(scale.to_bits()));
+        let node = *first_with.entry(hash).or_insert(n_nodes as u32) as usize;
+        let same =
+            node < n_nodes && scales[node] == scale && codes[node * dims..][..dims] == *row_codes;
+        if same {
+            node_of_row.push(node as u32);
+            continue;
+        }
+        // New, or, once in 2^64, another row with the same hash: then a node of its own.
+        codes.copy_within(at..at + dims, n_nodes * dims);
+        scales[n_nodes] = scale;
+        node_of_row.push(n_nodes as u32);
+        n_nodes += 1;
+    }
+    codes.truncate(n_nodes * dims);
+    scales.truncate(n_nodes);
+    Nodes { codes, scales, node_of_row }
 }
 
 /// Lists the rows of each node, nodes in their final order: offsets `[n_nodes + 1]` and rows `[n_rows]`.

@@ -11,7 +11,6 @@ mod bytes;
 mod format;
 mod search;
 
-use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use half::f16;
@@ -216,8 +215,9 @@ impl Segment {
         check_offsets(LIST_OFFSETS, self.part(LIST_OFFSETS), header.n_links, 0)?;
         let node_rows: &[u32] = self.part(NODE_ROWS);
         check_below(NODE_ROWS, node_rows, n_rows, 0)?;
-        let mut seen = HashSet::with_capacity(node_rows.len());
-        if let Some(at) = node_rows.iter().position(|row| !seen.insert(*row)) {
+        let mut seen = vec![false; header.n_rows];
+        let again = |row: &u32| std::mem::replace(&mut seen[*row as usize], true);
+        if let Some(at) = node_rows.iter().position(again) {
             let rule = "a row of one node only";
             return Err(content(NODE_ROWS, rule, at, u64::from(node_rows[at])));
         }

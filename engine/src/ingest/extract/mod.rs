@@ -9,10 +9,36 @@
 //! A file ends as text, as skipped (it holds nothing for us, and we know why) or as failed (it should
 //! have held text, and we could not get it). No text is cut to a length: what is too long is refused.
 
+mod archive;
+mod code;
+mod docx;
+mod encoding;
+mod epub;
+mod front_matter;
+mod html;
+mod json;
+mod kind;
+mod markdown;
+mod notebook;
+mod pdf;
+mod plain;
+mod pptx;
+mod rendering;
+mod rst;
+mod run;
+mod table;
+mod xml;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+
+use kind::Route;
+pub use run::on_extracting_thread;
+use run::{Watch, size};
 
 /// The text of a file and what is known about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,25 +174,128 @@ impl Default for Limits {
 }
 
 /// Reads a file whole, if it is a regular file of a size within the limits.
+///
+/// Links are not followed, and neither a pipe nor a device is waited for, even if the path became one
+/// since it was listed.
 pub fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
-    let metadata = std::fs::symlink_metadata(path)
-        .map_err(|error| Failure::Failed(format!("could not be read: {error}")))?;
-    if metadata.len() > limits.file_bytes {
-        return Err(Failure::Skipped("too large".to_owned()));
+    let failed = |error: io::Error| {
+        Failure::Failed(match error.kind() {
+            io::ErrorKind::NotFound => "vanished before it was read".to_owned(),
+            _ => format!("could not be read: {error}"),
+        })
+    };
+    let irregular = || Failure::Skipped("not a regular file".to_owned());
+    if !fs::symlink_metadata(path).map_err(failed)?.is_file() {
+        return Err(irregular());
     }
-    std::fs::read(path).map_err(|error| Failure::Failed(format!("could not be read: {error}")))
+    let file = open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(irregular());
+    }
+    let too_large = |n_bytes| {
+        let (found, limit) = (size(n_bytes), size(limits.file_bytes));
+        Failure::Skipped(format!("too large: {found}, the limit is {limit}"))
+    };
+    if metadata.len() > limits.file_bytes {
+        return Err(too_large(metadata.len()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    // One byte more than allowed shows that the file has grown meanwhile.
+    file.take(limits.file_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    match bytes.len() as u64 > limits.file_bytes {
+        true => Err(too_large(bytes.len() as u64)),
+        false => Ok(bytes),
+    }
+}
+
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use rustix::fs::OFlags;
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    File::options().read(true).custom_flags(flags as i32).open(path)
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 /// Turns the bytes of the file `path` into text. The path is only looked at, never opened.
+///
+/// The same path and bytes give the same result, unless the time runs out. Returns after
+/// [`Limits::time`] at the latest; see [`on_extracting_thread`] for what a panic in a reader prints.
 pub fn extract(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<Extracted, Failure> {
-    let _ = (path, limits);
-    let text = String::from_utf8(bytes).map_err(|_| Failure::Skipped("binary file".to_owned()))?;
-    Ok(Extracted {
-        text,
-        offsets: Offsets::Source,
-        marks: Vec::new(),
-        title: None,
-        meta: Map::new(),
-        kind: Kind::Plain,
-    })
+    let watch = Watch::new(limits);
+    if is_blank(&bytes) {
+        return Err(empty());
+    }
+    let route = kind::route(path, &bytes)?;
+    let extracted = run::guarded(&watch, move |watch| {
+        let mut extracted = by_kind(route, bytes, watch)?;
+        check(&mut extracted, watch)?;
+        Ok(extracted)
+    })?;
+    Ok(extracted)
 }
+
+fn by_kind(route: Route, bytes: Vec<u8>, watch: &Watch) -> Result<Extracted, Failure> {
+    match route.kind {
+        Kind::Pdf => return pdf::extract(bytes, watch),
+        Kind::Docx => return docx::extract(bytes, watch),
+        Kind::Pptx => return pptx::extract(bytes, watch),
+        Kind::Epub => return epub::extract(bytes, watch),
+        Kind::Html => return html::extract(&bytes, watch),
+        _ => {}
+    }
+    let decoded = encoding::decode(bytes)?;
+    match route.kind {
+        Kind::Markdown => markdown::extract(decoded, watch),
+        Kind::Rst => Ok(rst::extract(decoded)),
+        Kind::Code => Ok(code::extract(decoded, route.language.unwrap_or("unknown"))),
+        Kind::Json => Ok(json::extract(decoded)),
+        Kind::JsonLines => Ok(json::extract_lines(decoded)),
+        Kind::Notebook => notebook::extract(decoded, watch),
+        Kind::Xml => xml::extract(decoded, watch),
+        Kind::Table => Ok(table::extract(decoded)),
+        _ => Ok(plain::extract(decoded)),
+    }
+}
+
+/// Brings an extraction into the form that [`Extracted`] promises, or refuses it.
+fn check(extracted: &mut Extracted, watch: &Watch) -> Result<(), Failure> {
+    let text = &extracted.text;
+    if text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').is_empty() {
+        return Err(empty());
+    }
+    watch.check_text(text.len())?;
+    extracted.marks.sort_by_key(|mark| (mark.offset, rank(&mark.kind)));
+    extracted.marks.dedup();
+    assert!(
+        extracted.marks.iter().all(|mark| text.is_char_boundary(mark.offset)),
+        "a mark lies inside a character"
+    );
+    Ok(())
+}
+
+/// The order of marks that share an offset.
+fn rank(kind: &MarkKind) -> u8 {
+    match kind {
+        MarkKind::Page(_) => 0,
+        MarkKind::Heading { .. } => 1,
+        MarkKind::Block => 2,
+    }
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_whitespace)
+}
+
+fn empty() -> Failure {
+    Failure::Skipped("empty".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

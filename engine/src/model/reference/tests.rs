@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use safetensors::SafeTensors;
 
 use super::*;
@@ -72,16 +72,16 @@ fn worst_error(reference: &Reference, values: &Values, cases: &[&str]) -> f64 {
     worst
 }
 
-fn tiny(name: &str) -> (Package, Values) {
-    let package = Package::load(&reference(&format!("tiny/{name}"))).unwrap();
-    (package, Values::read(&format!("tiny/{name}.safetensors")))
+fn tiny(name: &str) -> (Package, Weights, Values) {
+    let (package, weights) = Package::load(&reference(&format!("tiny/{name}"))).unwrap();
+    (package, weights, Values::read(&format!("tiny/{name}.safetensors")))
 }
 
 #[test]
 fn every_layer_and_vector_equals_transformers() {
     for name in ["mqa", "gqa"] {
-        let (package, values) = tiny(name);
-        let reference = Reference::new(&package.config, &package.weights);
+        let (package, weights, values) = tiny(name);
+        let reference = Reference::new(&package.config, &weights).unwrap();
         let worst = worst_error(&reference, &values, &CASES);
         println!("{name}: largest relative error {worst:.1e}");
         assert!(worst < TOLERANCE, "{name}: {worst:e}");
@@ -91,8 +91,8 @@ fn every_layer_and_vector_equals_transformers() {
 #[test]
 fn a_batch_of_mixed_lengths_equals_transformers_one_by_one() {
     for name in ["mqa", "gqa"] {
-        let (package, values) = tiny(name);
-        let reference = Reference::new(&package.config, &package.weights);
+        let (package, weights, values) = tiny(name);
+        let reference = Reference::new(&package.config, &weights).unwrap();
         let ids: Vec<Vec<u32>> = (0..N_BATCH).map(|i| values.ids(&format!("batch.{i}"))).collect();
         let sequences: Vec<&[u32]> = ids.iter().map(|ids| &ids[..]).collect();
         let vectors = reference.forward(&sequences).unwrap();
@@ -107,13 +107,14 @@ fn a_batch_of_mixed_lengths_equals_transformers_one_by_one() {
 /// The test above must be able to fail: each mistake that engines have made is made on purpose.
 #[test]
 fn each_planted_fault_is_found() {
-    let (package, values) = tiny("mqa");
+    let (package, weights, values) = tiny("mqa");
     let error_with = |change: &dyn Fn(&mut Reference, &mut Config)| {
         let mut config = package.config.clone();
-        let mut planted = Reference::new(&package.config, &package.weights);
+        let mut planted = Reference::new(&package.config, &weights).unwrap();
         change(&mut planted, &mut config);
         let activation = planted.activation;
-        let planted = Reference { config: &config, weights: planted.weights, activation };
+        let planted = Reference { config: &config, ..Reference::over(&config, planted.weights) };
+        let planted = Reference { activation, ..planted };
         worst_error(&planted, &values, &CASES)
     };
     let faults: [(&str, f64); 4] = [
@@ -133,51 +134,26 @@ fn each_planted_fault_is_found() {
 
 #[test]
 fn a_first_dense_layer_left_out_is_found() {
-    let (mut package, values) = tiny("mqa");
+    let (package, mut weights, values) = tiny("mqa");
     // Left out: its input reaches the second layer as it is, over the rows that there are.
-    let (n_out, n_in) = package.weights.dense_1.dims2().unwrap();
-    let identity = (0..n_out * n_in).map(|i| if i / n_in == i % n_in { 1f32 } else { 0.0 });
-    let identity = Tensor::from_iter(identity, &Device::Cpu).unwrap();
-    package.weights.dense_1 = identity.reshape((n_out, n_in)).unwrap();
-    let reference = Reference::new(&package.config, &package.weights);
+    let Matrix { n_rows, n_cols, .. } = weights.dense_1;
+    let identity = (0..n_rows * n_cols).map(|i| if i / n_cols == i % n_cols { 1.0 } else { 0.0 });
+    weights.dense_1.values = identity.collect();
+    let reference = Reference::new(&package.config, &weights).unwrap();
     assert!(worst_error(&reference, &values, &CASES) > TOLERANCE);
 }
 
 #[test]
 fn every_weight_gets_a_gradient() {
-    let (package, values) = tiny("gqa");
-    let weights = &package.weights;
-    let var = |tensor: &Tensor| candle_core::Var::from_tensor(tensor).unwrap();
+    let (package, weights, values) = tiny("gqa");
     let mut vars = Vec::new();
-    let mut tracked = |tensor: &Tensor| {
-        let var = var(tensor);
+    let plain = Reference::new(&package.config, &weights).unwrap();
+    let tracked = plain.weights.map(|tensor| {
+        let var = candle_core::Var::from_tensor(tensor)?;
         vars.push(var.clone());
-        var.as_tensor().clone()
-    };
-    let layers = weights.layers.iter().map(|layer| LayerWeights {
-        input_norm: tracked(&layer.input_norm),
-        q: tracked(&layer.q),
-        k: tracked(&layer.k),
-        v: tracked(&layer.v),
-        q_norm: tracked(&layer.q_norm),
-        k_norm: tracked(&layer.k_norm),
-        o: tracked(&layer.o),
-        post_attention_norm: tracked(&layer.post_attention_norm),
-        pre_feedforward_norm: tracked(&layer.pre_feedforward_norm),
-        gate: tracked(&layer.gate),
-        up: tracked(&layer.up),
-        down: tracked(&layer.down),
-        post_feedforward_norm: tracked(&layer.post_feedforward_norm),
+        Ok::<_, candle_core::Error>(var.as_tensor().clone())
     });
-    let layers = layers.collect();
-    let weights = Weights {
-        layers,
-        embedding: tracked(&weights.embedding),
-        norm: tracked(&weights.norm),
-        dense_1: tracked(&weights.dense_1),
-        dense_2: tracked(&weights.dense_2),
-    };
-    let reference = Reference::new(&package.config, &weights);
+    let reference = Reference::over(&package.config, tracked.unwrap());
     let (first, second) = (values.ids("batch.2"), values.ids("batch.3"));
     let vectors = reference.forward(&[&first, &second]).unwrap();
     let similarity = (vectors.get(0).unwrap() * vectors.get(1).unwrap()).unwrap();

@@ -1,0 +1,82 @@
+//! Arithmetic on slices, with the processor's widest vectors. The only unsafe code of this crate.
+//!
+//! Each kernel is written once, as plain loops over lanes ([`scalar`]), and compiled three times: for
+//! any processor, for AVX2 and for AVX-512. Which one runs is asked of the processor, once. They add
+//! in the same order, so all three give the same numbers, bit for bit.
+
+#![expect(unsafe_code, reason = "calls into code compiled for a processor that was asked for")]
+
+mod gemm;
+mod scalar;
+
+pub(crate) use gemm::{Side, matmul};
+
+/// Defines `name`, which runs `scalar::name` compiled for the processor at hand.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),*)) => {
+        $(#[$doc])*
+        pub(crate) fn $name($($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                fn avx512($($arg: $ty),*) {
+                    scalar::$name($($arg),*);
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $ty),*) {
+                    scalar::$name($($arg),*);
+                }
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                {
+                    // SAFETY: the processor was asked for each of these features just above.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    // SAFETY: the processor was asked for both features just above.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            scalar::$name($($arg),*);
+        }
+    };
+}
+
+kernel! {
+    /// Scales each row of `x` to unit root-mean-square, then by `gain`, into `out`.
+    ///
+    /// `x`, `out`: `[n, gain.len()]`. Reference: `Gemma3RMSNorm`, whose weights are gains minus one.
+    rms_norm(x: &[f32], gain: &[f32], eps: f32, out: &mut [f32])
+}
+
+kernel! {
+    /// As [`rms_norm`], but adds the result to `out`.
+    rms_norm_add(x: &[f32], gain: &[f32], eps: f32, out: &mut [f32])
+}
+
+kernel! {
+    /// Turns the pairs `(d, d + n / 2)` of one row of `n` numbers by the angles of its position.
+    ///
+    /// `cos`, `sin`: `[n / 2]`.
+    rope(row: &mut [f32], cos: &[f32], sin: &[f32])
+}
+
+kernel! {
+    /// Each row of `scores` to `exp(scale * s)` over the row's sum; columns outside `visible` to 0.
+    ///
+    /// `scores`: `[visible.len(), n]`; `visible`: first and last-plus-one column that a row may see,
+    /// never an empty range.
+    softmax(scores: &mut [f32], n: usize, scale: f32, visible: &[(usize, usize)])
+}
+
+kernel! {
+    /// `gelu(gate) * up`, GELU in its tanh form.
+    ///
+    /// `gate_up`: `[n, 2 * width]`, gate first; `out`: `[n, width]`.
+    geglu(gate_up: &[f32], width: usize, out: &mut [f32])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Walks over graphs small enough to see.
+
+use super::walk::rank;
+use super::*;
+use crate::mrl;
+use crate::score::{CodeRows, QueryCodes};
+
+const NO_LIMIT: usize = usize::MAX;
+
+fn query(x: &[f32]) -> QueryCodes {
+    QueryCodes::new(mrl::quantise(&mrl::cut(x, x.len())))
+}
+
+/// Codes of `n` directions in a half circle, closest to (1, 0) first.
+fn half_circle(n: usize) -> (Vec<i8>, Vec<f32>) {
+    let angle = |i: usize| i as f32 * std::f32::consts::PI / n as f32;
+    let rows = (0..n).map(|i| mrl::quantise(&[angle(i).cos(), angle(i).sin()]));
+    let rows: Vec<mrl::Codes> = rows.collect();
+    let codes = rows.iter().flat_map(|row| row.codes.clone()).collect();
+    (codes, rows.iter().map(|row| row.scale).collect())
+}
+
+#[test]
+fn ranks_follow_the_score_and_then_the_lower_node() {
+    let scores = [f32::NEG_INFINITY, -1.5, -0.1, 0.0, 1e-30, 0.2, 7.0, f32::INFINITY];
+    for pair in scores.windows(2) {
+        assert!(rank(pair[0], 0) < rank(pair[1], 9), "{pair:?}");
+    }
+    assert!(rank(0.5, 3) > rank(0.5, 4));
+    assert!(rank(f32::NAN, 0) < rank(f32::MIN, 1) && rank(-f32::NAN, 0) < rank(f32::MIN, 1));
+    assert_eq!(walk::node_of(rank(-3.25, 77)), 77);
+}
+
+#[test]
+fn a_walk_along_a_path_finds_its_end() {
+    // 0 - 1 - 2 - ... - 9 in layer 0; the query lies at the far end.
+    let (codes, scales) = half_circle(10);
+    let codes = CodeRows::new(&codes, &scales, 2);
+    let lists: Vec<Vec<u32>> = (0..10u32)
+        .map(|node| [node.checked_sub(1), Some(node + 1)].into_iter().flatten().collect())
+        .map(|list: Vec<u32>| list.into_iter().filter(|to| *to < 10).collect())
+        .collect();
+    let mut offsets = vec![0u32];
+    lists.iter().for_each(|list| offsets.push(offsets[offsets.len() - 1] + list.len() as u32));
+    let links = lists.concat();
+    let graph = Graph::new(&[10], &offsets, &links);
+    let query = query(&[-1.0, 0.1]);
+    let limits = Limits { ef: 3, compared: NO_LIMIT };
+    let walked = walk(graph, codes, &query, limits, |_| true);
+    assert_eq!(walked.best, [9, 8, 7]);
+    assert!(!walked.gave_up && !walked.complete);
+
+    let walked = walk(graph, codes, &query, limits, |node| node % 4 == 0);
+    assert_eq!(walked.best, [8, 4, 0], "unwanted nodes are walked through");
+    assert!(walked.complete);
+
+    let walked = walk(graph, codes, &query, Limits { ef: 3, compared: 4 }, |_| true);
+    assert!(walked.gave_up && walked.compared < 8);
+
+    let walked = walk(graph, codes, &query, Limits { ef: 10, compared: NO_LIMIT }, |_| true);
+    assert_eq!((walked.best.len(), walked.complete), (10, true));
+}
+
+#[test]
+fn every_built_graph_reaches_all_its_nodes() {
+    for n in [0, 1, 2, 3, 17, 300] {
+        let (codes, scales) = half_circle(n);
+        let codes = CodeRows::new(&codes, &scales, 2);
+        let frozen = build(codes, 3, &|| false).unwrap();
+        let graph = Graph::new(&frozen.layer_nodes, &frozen.list_offsets, &frozen.links);
+        let limits = Limits { ef: n, compared: NO_LIMIT };
+        let walked = walk(graph, codes, &query(&[0.3, 0.7]), limits, |_| true);
+        assert_eq!(walked.best.len(), n);
+        assert!(walked.complete);
+    }
+}
+
+#[test]
+fn a_cancelled_build_gives_nothing() {
+    let (codes, scales) = half_circle(50);
+    let codes = CodeRows::new(&codes, &scales, 2);
+    assert!(build(codes, 3, &|| true).is_none());
+    assert!(build(CodeRows::new(&[], &[], 2), 3, &|| true).is_none());
+}

@@ -1,0 +1,183 @@
+//! One collection: what never changes about it, the view that searches read, and what only the writer knows.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bincode::{Decode, Encode};
+
+use crate::bitmap::{BLOCK_ROWS, Bitmap};
+use crate::document::DocumentInfo;
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::record;
+use crate::row::Run;
+use crate::space::Space;
+use crate::tree::{Batch, Tree};
+use crate::view::View;
+
+/// The payload of a collection's record, in this order.
+#[derive(Encode, Decode)]
+pub(crate) struct CollectionRecord {
+    pub(crate) name: String,
+    pub(crate) space: Space,
+}
+
+/// A collection as readers see it.
+pub(crate) struct Collection {
+    pub(crate) number: u32,
+    pub(crate) name: String,
+    pub(crate) space: Space,
+    view: RwLock<Arc<View>>,
+}
+
+impl Collection {
+    pub(crate) fn new(number: u32, record: CollectionRecord, view: View) -> Collection {
+        let CollectionRecord { name, space } = record;
+        Collection { number, name, space, view: RwLock::new(Arc::new(view)) }
+    }
+
+    /// The current view; it stays as it is while it is held.
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes `view` the current one. The lock is held for the swap alone.
+    pub(crate) fn swap(&self, view: View) {
+        let view = Arc::new(view);
+        let mut current = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let previous = std::mem::replace(&mut *current, view);
+        drop(current);
+        // May free or unmap much: not under the lock.
+        drop(previous);
+    }
+}
+
+/// What only the writer knows of a collection; guarded by the writer's mutex.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// The id of the next row. Never goes back, so ids are never used twice.
+    pub(crate) next_row: u64,
+    /// Dead sealed rows by block, as stored.
+    pub(crate) tombstones: BTreeMap<u64, Bitmap>,
+}
+
+/// A change in the making: the batch for the disk and, in step with it, what changes in memory once it is there.
+pub(crate) struct Change {
+    pub(crate) batch: Batch,
+    pub(crate) next_row: u64,
+    blocks: BTreeMap<u64, Bitmap>,
+    dropped: Vec<Range<u64>>,
+    dead: Vec<Range<u64>>,
+    added: Vec<Arc<Run>>,
+}
+
+impl Change {
+    pub(crate) fn new(ledger: &Ledger) -> Change {
+        Change {
+            batch: Batch::default(),
+            next_row: ledger.next_row,
+            blocks: BTreeMap::new(),
+            dropped: Vec::new(),
+            dead: Vec::new(),
+            added: Vec::new(),
+        }
+    }
+
+    /// Adds rows; their records are put by the caller.
+    pub(crate) fn add(&mut self, run: Run) {
+        assert_eq!(run.rows().start, self.next_row);
+        self.next_row = run.rows().end;
+        if run.len() > 0 {
+            self.added.push(Arc::new(run));
+        }
+    }
+
+    /// Removes a document's record and rows: unsealed rows are dropped, sealed ones get a tombstone.
+    pub(crate) fn retire(
+        &mut self,
+        tree: &Tree,
+        collection: &Collection,
+        ledger: &Ledger,
+        document: &DocumentInfo,
+    ) -> Result<()> {
+        let key = Key::document(collection.number, &document.id);
+        for stored in tree.stored_keys(key..=key)? {
+            self.batch.remove_stored(stored);
+        }
+        let rows = document.rows();
+        let Some(last) = rows.end.checked_sub(1).filter(|_| !rows.is_empty()) else {
+            return Ok(());
+        };
+        let row_key = |row| Key::Row { collection: collection.number, row };
+        for stored in tree.stored_keys(row_key(rows.start)..=row_key(last))? {
+            self.batch.remove_stored(stored);
+        }
+        if collection.view().has_unsealed(&rows) {
+            self.dropped.push(rows);
+            return Ok(());
+        }
+        for row in rows.clone() {
+            let block = row / BLOCK_ROWS;
+            let bitmap = self
+                .blocks
+                .entry(block)
+                .or_insert_with(|| ledger.tombstones.get(&block).cloned().unwrap_or_default());
+            bitmap.insert((row % BLOCK_ROWS) as usize);
+        }
+        self.dead.push(rows);
+        Ok(())
+    }
+
+    /// Puts the change on disk, then into memory. The caller has asked for the space.
+    pub(crate) fn commit(
+        mut self,
+        tree: &Tree,
+        collection: &Collection,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        let number = collection.number;
+        for (block, bitmap) in &self.blocks {
+            let key = Key::Tombstones { collection: number, block: *block };
+            self.batch.put(&key, &bitmap.to_block());
+        }
+        if self.next_row != ledger.next_row {
+            let key = Key::NextRow { collection: number };
+            self.batch.put(&key, &self.next_row.to_le_bytes());
+        }
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        tree.apply(self.batch)?;
+        ledger.next_row = self.next_row;
+        ledger.tombstones.append(&mut self.blocks);
+        if !(self.dropped.is_empty() && self.dead.is_empty() && self.added.is_empty()) {
+            collection.swap(collection.view().changed(&self.dropped, &self.dead, self.added));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a document's record and checks that it is this document's.
+pub(crate) fn read_document(tree: &Tree, number: u32, id: &str) -> Result<Option<DocumentInfo>> {
+    let key = Key::document(number, id);
+    let Some(payload) = tree.get(&key)? else { return Ok(None) };
+    let info = DocumentInfo::decode(&key, &payload)?;
+    if info.id != id {
+        return Err(Error::corrupt(key, format!("it is of document {:?}, not of {id:?}", info.id)));
+    }
+    Ok(Some(info))
+}
+
+/// Reads the record of the next row.
+pub(crate) fn decode_next_row(key: &Key, payload: &[u8]) -> Result<u64> {
+    let bytes = payload
+        .try_into()
+        .map_err(|_| Error::corrupt(key, format!("it has {} bytes, not 8", payload.len())))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Encodes a collection's record.
+pub(crate) fn encode_collection(name: &str, space: &Space) -> Vec<u8> {
+    record::encode(&CollectionRecord { name: name.to_owned(), space: space.clone() })
+}

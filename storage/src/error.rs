@@ -1,0 +1,311 @@
+//! What can go wrong with a database, each with what to do about it.
+//!
+//! Errors are for the world: files, users, disks. A broken promise inside this crate is an assertion instead.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use index::SegmentError;
+
+use crate::space::Space;
+
+/// The result of an operation on a database.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation on a database was refused or could not finish.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum Error {
+    /// Another process (or another `Store` of this one) has the database open for writing.
+    Locked {
+        /// The database.
+        dir: PathBuf,
+        /// The owner, if it has written its name already.
+        pid: Option<u32>,
+    },
+    /// The path is a file, or a directory that holds other things.
+    NotADatabase {
+        /// The path.
+        dir: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
+    /// The database was written by another version of this program.
+    Format {
+        /// The database.
+        dir: PathBuf,
+        /// The version found there.
+        found: u32,
+        /// The version that this program reads and writes.
+        expected: u32,
+    },
+    /// The directory or its file system does not let us write.
+    ReadOnly {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Too little free space for the next write to be safe; nothing was written.
+    DiskFull {
+        /// The database.
+        dir: PathBuf,
+        /// Bytes free now.
+        free: u64,
+        /// Bytes that the write needs, the reserve included.
+        needed: u64,
+    },
+    /// The operating system refused something else.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A record or a small file does not hold what was written.
+    Corrupt {
+        /// Which one.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A segment file does not hold what was written.
+    Segment {
+        /// The file's name.
+        name: String,
+        /// What is wrong with it.
+        source: SegmentError,
+    },
+    /// A row lies in a segment that could not be opened.
+    Unreachable {
+        /// The collection.
+        collection: String,
+        /// The row.
+        row: u64,
+    },
+    /// The key-value engine failed in a way it should not.
+    Engine {
+        /// What was being done.
+        doing: &'static str,
+        /// The database's engine directory.
+        dir: PathBuf,
+        /// What the engine said.
+        problem: String,
+    },
+    /// An earlier write failed half-way, so what is on disk is not known; open the database again.
+    Broken {
+        /// The database's engine directory.
+        dir: PathBuf,
+    },
+    /// There is no such collection.
+    NoCollection {
+        /// The name asked for.
+        name: String,
+    },
+    /// The name cannot be a collection's.
+    Name {
+        /// The name asked for.
+        name: String,
+    },
+    /// The collection's vectors live in another space.
+    Space {
+        /// The collection.
+        collection: String,
+        /// The space it was created with.
+        existing: Box<Space>,
+        /// The space asked for.
+        asked: Box<Space>,
+    },
+    /// The space cannot exist.
+    Width {
+        /// Full width asked for.
+        full_width: usize,
+        /// Code width asked for.
+        dims: usize,
+    },
+    /// A document cannot be stored as it is.
+    Document {
+        /// Its id (the start of it, if long).
+        id: String,
+        /// Why not.
+        problem: String,
+    },
+    /// A vector has the wrong width or a value that is no number.
+    Row {
+        /// Whose vector: a document's chunk, or the query.
+        of: String,
+        /// What is wrong with it.
+        problem: RowProblem,
+    },
+}
+
+/// What is wrong with a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowProblem {
+    /// It is not as wide as the collection's space.
+    Width {
+        /// Values found.
+        found: usize,
+        /// Values expected.
+        expected: usize,
+    },
+    /// It holds NaN or an infinity.
+    NotFinite {
+        /// Position of the first such value.
+        position: usize,
+    },
+}
+
+impl Error {
+    /// True if stored bytes are not what was written.
+    pub fn is_corruption(&self) -> bool {
+        matches!(self, Error::Corrupt { .. } | Error::Segment { .. } | Error::Unreachable { .. })
+    }
+
+    /// True if the caller asked for something that cannot be.
+    pub fn is_invalid_input(&self) -> bool {
+        matches!(
+            self,
+            Error::NoCollection { .. }
+                | Error::Name { .. }
+                | Error::Space { .. }
+                | Error::Width { .. }
+                | Error::Document { .. }
+                | Error::Row { .. }
+        )
+    }
+
+    /// True if the disk or its permissions are the cause.
+    pub fn is_io(&self) -> bool {
+        matches!(self, Error::ReadOnly { .. } | Error::DiskFull { .. } | Error::Io { .. })
+    }
+
+    pub(crate) fn corrupt(key: impl fmt::Display, problem: impl Into<String>) -> Error {
+        Error::Corrupt { key: key.to_string(), problem: problem.into() }
+    }
+}
+
+/// Names what was being done to which file when the system said no.
+pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            Error::ReadOnly { doing, path, source }
+        }
+        _ => Error::Io { doing, path, source },
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Locked { dir, pid } => {
+                write!(f, "cannot open database {}: ", dir.display())?;
+                match pid {
+                    Some(pid) => {
+                        write!(f, "process {pid} is writing to it; wait for it or stop it")
+                    }
+                    None => write!(f, "another process is just opening it; try again"),
+                }
+            }
+            Error::NotADatabase { dir, found } => write!(
+                f,
+                "cannot open {} as a database: {found}; name an empty or new directory",
+                dir.display()
+            ),
+            Error::Format { dir, found, expected } => {
+                write!(
+                    f,
+                    "cannot open database {}: it has format {found}, this program reads format {expected}; ",
+                    dir.display()
+                )?;
+                if found > expected {
+                    write!(f, "use a newer gemmule")
+                } else {
+                    write!(f, "open it with the gemmule that wrote it, export, and import here")
+                }
+            }
+            Error::ReadOnly { doing, path, source } => write!(
+                f,
+                "cannot {doing} {}: {source}; make the directory writable for this user",
+                path.display()
+            ),
+            Error::DiskFull { dir, free, needed } => write!(
+                f,
+                "cannot write to database {}: {free} bytes free, {needed} needed to be safe; \
+                 free some space and try again, nothing was written",
+                dir.display()
+            ),
+            Error::Io { doing, path, source } => {
+                write!(f, "cannot {doing} {}: {source}", path.display())
+            }
+            Error::Corrupt { key, problem } => write!(
+                f,
+                "{key} is damaged: {problem}; restore a backup, or delete and index again"
+            ),
+            Error::Segment { name, source } => write!(
+                f,
+                "segment {name} is damaged: {source}; restore a backup, or delete and index again"
+            ),
+            Error::Unreachable { collection, row } => write!(
+                f,
+                "row {row} of collection {collection} cannot be read: its segment could not be opened; \
+                 see the warnings of status"
+            ),
+            Error::Engine { doing, dir, problem } => {
+                write!(f, "cannot {doing} {}: {problem}; open the database again", dir.display())
+            }
+            Error::Broken { dir } => write!(
+                f,
+                "cannot use {}: an earlier operation on it failed; open the database again",
+                dir.display()
+            ),
+            Error::NoCollection { name } => {
+                write!(f, "there is no collection {name:?}; create it first")
+            }
+            Error::Name { name } => write!(
+                f,
+                "{name:?} cannot name a collection: use 1 to 64 letters, digits, '_', '.' or '-'"
+            ),
+            Error::Space { collection, existing, asked } => write!(
+                f,
+                "collection {collection:?} holds vectors of {existing}, not of {asked}; \
+                 use the first, or reembed the collection with the second"
+            ),
+            Error::Width { full_width, dims } => write!(
+                f,
+                "vectors of width {full_width} cannot be cut to {dims}: need 1 <= dims <= full width <= {}",
+                crate::space::MAX_FULL_WIDTH
+            ),
+            Error::Document { id, problem } => {
+                write!(f, "document {id:?} cannot be stored: {problem}")
+            }
+            Error::Row { of, problem } => match problem {
+                RowProblem::Width { found, expected } => {
+                    write!(
+                        f,
+                        "the vector of {of} has {found} values, the collection has {expected}"
+                    )
+                }
+                RowProblem::NotFinite { position } => {
+                    write!(f, "the vector of {of} holds no finite number at position {position}")
+                }
+            },
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } | Error::ReadOnly { source, .. } => Some(source),
+            Error::Segment { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a database holds, for people: counts, sizes, warnings.
+
+use std::path::PathBuf;
+
+use index::SegmentStats;
+
+use crate::disk;
+use crate::error::Result;
+use crate::key::{self, Tag};
+use crate::recover::{ENGINE_DIR, FORMAT};
+use crate::space::Space;
+use crate::store::Store;
+
+/// The state of a database.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Its directory.
+    pub path: PathBuf,
+    /// The version of its format.
+    pub format: u32,
+    /// Its collections, ordered by name.
+    pub collections: Vec<CollectionStatus>,
+    /// Bytes that sled has on disk.
+    pub engine_bytes: u64,
+    /// What was found damaged when it was opened; all else works.
+    pub warnings: Vec<String>,
+}
+
+/// The state of a collection.
+#[derive(Clone, Debug)]
+pub struct CollectionStatus {
+    /// Its name.
+    pub name: String,
+    /// Its space.
+    pub space: Space,
+    /// Documents stored.
+    pub documents: usize,
+    /// Rows that searches can find.
+    pub chunks: usize,
+    /// Those of them that are not yet in a segment.
+    pub unsealed: usize,
+    /// Rows in segments that were replaced or deleted.
+    pub dead: usize,
+    /// Its segments, in the order of their rows.
+    pub segments: Vec<SegmentStatus>,
+}
+
+/// The state of a segment.
+#[derive(Clone, Debug)]
+pub struct SegmentStatus {
+    /// The name of its file.
+    pub name: String,
+    /// Its rows, dead ones too.
+    pub rows: usize,
+    /// Those that were replaced or deleted.
+    pub dead: usize,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// What its graph looks like.
+    pub stats: SegmentStats,
+}
+
+impl Store {
+    /// What the database holds.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn status(&self) -> Result<Status> {
+        let mut collections = Vec::new();
+        for collection in self.all() {
+            let view = collection.view();
+            let segments = view.sealed().iter().map(|sealed| SegmentStatus {
+                name: sealed.name().to_owned(),
+                rows: sealed.n_rows(),
+                dead: sealed.n_dead(),
+                bytes: sealed.n_bytes(),
+                stats: sealed.stats(),
+            });
+            let segments: Vec<SegmentStatus> = segments.collect();
+            let unsealed = view.n_unsealed();
+            let live = |segment: &SegmentStatus| segment.rows - segment.dead;
+            collections.push(CollectionStatus {
+                name: collection.name.clone(),
+                space: collection.space.clone(),
+                documents: self.tree().count(&key::prefix(collection.number, Tag::Document))?,
+                chunks: unsealed + segments.iter().map(live).sum::<usize>(),
+                unsealed,
+                dead: segments.iter().map(|segment| segment.dead).sum(),
+                segments,
+            });
+        }
+        Ok(Status {
+            path: self.dir().to_owned(),
+            format: FORMAT,
+            collections,
+            engine_bytes: disk::files_bytes(&self.dir().join(ENGINE_DIR)),
+            warnings: self.warnings().to_vec(),
+        })
+    }
+}

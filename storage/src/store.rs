@@ -1,0 +1,231 @@
+//! The front door: one directory, open for writing by this process alone, shared by its threads.
+//!
+//! Reading is here; `write` changes, `seal` makes segments, `recover` opens, `status` tells.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use half::f16;
+
+use crate::collection::{self, Collection, Ledger};
+use crate::document::{DocumentInfo, StoredChunk};
+use crate::error::{Error, Result};
+use crate::key;
+use crate::lock::Lock;
+use crate::recover::{self, Recovered};
+use crate::row;
+use crate::space::Space;
+use crate::tree::Tree;
+use crate::view::Answer;
+use crate::write::check_vector;
+
+/// A database, open for reading and writing.
+///
+/// Methods may be called from many threads. Writers wait for each other; searches wait for nobody.
+pub struct Store {
+    dir: PathBuf,
+    collections: RwLock<BTreeMap<String, Arc<Collection>>>,
+    writer: Mutex<Writer>,
+    tree: Tree,
+    warnings: Vec<String>,
+    // Last, so that the lock is given back after sled is closed.
+    _lock: Lock,
+}
+
+/// What only the holder of the writer's mutex may see.
+pub(crate) struct Writer {
+    pub(crate) ledgers: HashMap<u32, Ledger>,
+    pub(crate) next_collection: u32,
+}
+
+impl Store {
+    /// Opens the database in `dir`, creating it if there is nothing yet, and takes the writer's lock.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] at once if it is open elsewhere; [`Error::NotADatabase`], [`Error::Format`],
+    /// [`Error::ReadOnly`], [`Error::DiskFull`]; [`Error::Corrupt`] if a record that all depends on is damaged. A damaged
+    /// segment or row is no error: [`Store::status`] has a warning, the rest works.
+    pub fn open(dir: &Path) -> Result<Store> {
+        let Recovered { lock, tree, collections, ledgers, next_collection, warnings } =
+            recover::open(dir)?;
+        Ok(Store {
+            dir: dir.to_owned(),
+            collections: RwLock::new(collections),
+            writer: Mutex::new(Writer { ledgers, next_collection }),
+            tree,
+            warnings,
+            _lock: lock,
+        })
+    }
+
+    /// All collections with their spaces, ordered by name.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn collections(&self) -> Result<Vec<(String, Space)>> {
+        let collections = self.all().into_iter();
+        Ok(collections.map(|each| (each.name.clone(), each.space.clone())).collect())
+    }
+
+    /// The space of a collection, if there is such a collection.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn space(&self, collection: &str) -> Result<Option<Space>> {
+        Ok(self.find(collection).map(|found| found.space.clone()))
+    }
+
+    /// A document without its chunks.
+    ///
+    /// # Errors
+    /// [`Error::NoCollection`]; [`Error::Corrupt`] if its record is damaged; errors of the disk.
+    pub fn document(&self, collection: &str, id: &str) -> Result<Option<DocumentInfo>> {
+        let collection = self.collection(collection)?;
+        collection::read_document(&self.tree, collection.number, id)
+    }
+
+    /// All documents without their chunks, ordered by id.
+    ///
+    /// # Errors
+    /// As [`Store::document`].
+    pub fn documents(&self, collection: &str) -> Result<Vec<DocumentInfo>> {
+        let collection = self.collection(collection)?;
+        let mut documents = Vec::new();
+        let prefix = key::prefix(collection.number, key::Tag::Document);
+        self.tree.scan(&prefix, &mut |key, payload| {
+            documents.push(DocumentInfo::decode(&key, &payload?)?);
+            Ok(())
+        })?;
+        documents.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(documents)
+    }
+
+    /// Chunks of a document; the range is cut to those it has, an unknown document has none.
+    ///
+    /// # Errors
+    /// As [`Store::document`]; [`Error::Unreachable`] if they lie in a segment that could not be opened.
+    pub fn chunks(
+        &self,
+        collection: &str,
+        id: &str,
+        chunk_idx: Range<u32>,
+    ) -> Result<Vec<StoredChunk>> {
+        let collection = self.collection(collection)?;
+        match self.try_chunks(&collection, id, &chunk_idx)? {
+            Ok(chunks) => Ok(chunks),
+            Err(_) => {
+                // A writer may have replaced the document between its record and the view: look while none is at work.
+                let _writer = self.writer();
+                self.try_chunks(&collection, id, &chunk_idx)?
+                    .map_err(|row| Error::Unreachable { collection: collection.name.clone(), row })
+            }
+        }
+    }
+
+    fn try_chunks(
+        &self,
+        collection: &Collection,
+        id: &str,
+        chunk_idx: &Range<u32>,
+    ) -> Result<Result<Vec<StoredChunk>, u64>> {
+        let Some(info) = collection::read_document(&self.tree, collection.number, id)? else {
+            return Ok(Ok(Vec::new()));
+        };
+        let end = chunk_idx.end.min(info.n_chunks);
+        let start = chunk_idx.start.min(end);
+        let first_row = info.first_row;
+        collection.view().chunks(first_row + u64::from(start)..first_row + u64::from(end))
+    }
+
+    /// The row of each chunk hash, rows of replaced and deleted documents too as long as their vectors are kept.
+    ///
+    /// # Errors
+    /// [`Error::NoCollection`]; [`Error::Segment`] or [`Error::Corrupt`] if a segment's hashes are damaged.
+    pub fn chunk_rows(&self, collection: &str) -> Result<HashMap<[u8; 16], u64>> {
+        let view = self.collection(collection)?.view();
+        let mut rows = HashMap::new();
+        for sealed in view.sealed() {
+            rows.extend(sealed.hashes()?);
+        }
+        for run in view.unsealed() {
+            rows.extend(
+                run.rows().enumerate().map(|(idx, row)| (*row::hash_of(run.info(idx)), row)),
+            );
+        }
+        Ok(rows)
+    }
+
+    /// The vector of a row; of a dead row too, as long as it is kept.
+    ///
+    /// # Errors
+    /// [`Error::NoCollection`].
+    pub fn vector(&self, collection: &str, row: u64) -> Result<Option<Vec<f16>>> {
+        Ok(self.collection(collection)?.view().vector(row))
+    }
+
+    /// The `k` rows closest to a query: graphs of segments and a scan of unsealed rows, or, if `exact`, all rows.
+    ///
+    /// `query`: `[full_width]`, unit length. Never waits for a writer.
+    ///
+    /// # Errors
+    /// [`Error::NoCollection`]; [`Error::Row`] if the query has another width or is not finite; [`Error::Segment`] or
+    /// [`Error::Corrupt`] if the text of a hit is damaged.
+    pub fn search(&self, collection: &str, query: &[f32], k: usize, exact: bool) -> Result<Answer> {
+        let collection = self.collection(collection)?;
+        let Space { full_width, dims, .. } = collection.space;
+        check_vector(query.iter().copied(), full_width)
+            .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
+        collection.view().search(query, dims, k, exact)
+    }
+
+    /// How many rows of a collection are not yet in a segment; 0 if there is no such collection.
+    pub fn unsealed(&self, collection: &str) -> usize {
+        self.find(collection).map_or(0, |found| found.view().n_unsealed())
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Collection>> {
+        self.collections.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub(crate) fn collection(&self, name: &str) -> Result<Arc<Collection>> {
+        self.find(name).ok_or_else(|| Error::NoCollection { name: crate::document::shorten(name) })
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Collection>> {
+        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+        collections.values().cloned().collect()
+    }
+
+    pub(crate) fn insert(&self, collection: Arc<Collection>) {
+        let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
+        collections.insert(collection.name.clone(), collection);
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn segments_dir(&self) -> PathBuf {
+        self.dir.join(recover::SEGMENTS_DIR)
+    }
+
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}

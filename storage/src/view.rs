@@ -1,0 +1,195 @@
+//! What a search sees: an immutable set of segments and unsealed rows, all of one moment.
+//!
+//! A writer builds the next view beside the current one and swaps it in once the change is on disk. A search keeps the
+//! view it started with, texts included, so it never waits for a writer and never sees half a change.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use half::f16;
+use index::{EF_DEFAULT, Query, RowId, Search};
+use rayon::prelude::*;
+
+use crate::document::StoredChunk;
+use crate::error::Result;
+use crate::row::{self, Run};
+use crate::sealed::Sealed;
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Best first; equal scores in the order of their rows.
+    pub hits: Vec<Hit>,
+    /// True if every live row was scored at full width.
+    pub exact: bool,
+    /// Rows or nodes that were scored.
+    pub compared: usize,
+}
+
+/// One row that a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// The row.
+    pub row: u64,
+    /// The id of its document.
+    pub document: String,
+    /// The chunk it stands for.
+    pub chunk: StoredChunk,
+    /// Dot product of query and row at full width; higher is closer.
+    pub score: f32,
+}
+
+/// Segments and unsealed rows of a collection at one moment, both in the order of their rows.
+#[derive(Clone, Default)]
+pub(crate) struct View {
+    sealed: Vec<Sealed>,
+    unsealed: Vec<Arc<Run>>,
+}
+
+/// Where a row is.
+enum Place<'a> {
+    Sealed(&'a Sealed, RowId),
+    Unsealed(&'a Run, usize),
+}
+
+/// A row that a part of the view found.
+type Candidate<'a> = (f32, u64, Place<'a>);
+
+impl View {
+    pub(crate) fn new(mut sealed: Vec<Sealed>, unsealed: Vec<Arc<Run>>) -> View {
+        sealed.sort_by_key(|sealed| sealed.rows().start);
+        assert!(unsealed.is_sorted_by_key(|run| run.rows().start));
+        View { sealed, unsealed }
+    }
+
+    pub(crate) fn sealed(&self) -> &[Sealed] {
+        &self.sealed
+    }
+
+    pub(crate) fn unsealed(&self) -> &[Arc<Run>] {
+        &self.unsealed
+    }
+
+    pub(crate) fn n_unsealed(&self) -> usize {
+        self.unsealed.iter().map(|run| run.len()).sum()
+    }
+
+    /// True if some of these rows are unsealed.
+    pub(crate) fn has_unsealed(&self, rows: &Range<u64>) -> bool {
+        let at = self.unsealed.partition_point(|run| run.rows().end <= rows.start);
+        self.unsealed.get(at).is_some_and(|run| run.rows().start < rows.end)
+    }
+
+    /// The next view: without the unsealed rows of `dropped`, with the sealed rows of `dead` dead, with `added` rows.
+    pub(crate) fn changed(
+        &self,
+        dropped: &[Range<u64>],
+        dead: &[Range<u64>],
+        added: Vec<Arc<Run>>,
+    ) -> View {
+        let mut dropped = dropped.to_vec();
+        dropped.sort_by_key(|rows| rows.start);
+        let is_dropped = |run: &Run| {
+            let at = dropped.partition_point(|rows| rows.end <= run.rows().start);
+            dropped.get(at).is_some_and(|rows| rows.start < run.rows().end)
+        };
+        let kept = self.unsealed.iter().filter(|run| !is_dropped(run)).cloned();
+        let sealed = self.sealed.iter().map(|sealed| {
+            let rows = sealed.rows();
+            let dead = dead.iter().filter(|dead| dead.start < rows.end && rows.start < dead.end);
+            let mut dead = dead.cloned().peekable();
+            if dead.peek().is_none() { sealed.clone() } else { sealed.with_dead(dead.flatten()) }
+        });
+        View::new(sealed.collect(), kept.chain(added).collect())
+    }
+
+    /// The vector of a row, dead or not.
+    pub(crate) fn vector(&self, row: u64) -> Option<Vec<f16>> {
+        Some(match self.place(row)? {
+            Place::Sealed(sealed, row) => sealed.vector(row),
+            Place::Unsealed(run, idx) => run.vector(idx).to_vec(),
+        })
+    }
+
+    /// What is kept beside rows of one document, or the first row that is nowhere in this view.
+    pub(crate) fn chunks(&self, rows: Range<u64>) -> Result<Result<Vec<StoredChunk>, u64>> {
+        let mut chunks = Vec::new();
+        for found in self.sealed.iter() {
+            let both = rows.start.max(found.rows().start)..rows.end.min(found.rows().end);
+            let positions: Vec<RowId> = both.filter_map(|row| found.find(row)).collect();
+            if !positions.is_empty() {
+                chunks.extend(found.chunks(positions.into_iter())?);
+            }
+        }
+        if chunks.len() as u64 == rows.end.saturating_sub(rows.start) {
+            return Ok(Ok(chunks));
+        }
+        chunks.clear();
+        for row in rows {
+            match self.place(row) {
+                Some(Place::Unsealed(run, idx)) => {
+                    chunks.push(row::decode_info(row, run.info(idx))?);
+                }
+                Some(Place::Sealed(sealed, at)) => {
+                    chunks.extend(sealed.chunks(std::iter::once(at))?);
+                }
+                None => return Ok(Err(row)),
+            }
+        }
+        Ok(Ok(chunks))
+    }
+
+    fn place(&self, row: u64) -> Option<Place<'_>> {
+        let at = self.unsealed.partition_point(|run| run.rows().end <= row);
+        if let Some(run) = self.unsealed.get(at).filter(|run| run.rows().contains(&row)) {
+            return Some(Place::Unsealed(run, (row - run.rows().start) as usize));
+        }
+        self.sealed.iter().find_map(|sealed| Some(Place::Sealed(sealed, sealed.find(row)?)))
+    }
+
+    /// The `k` best rows; `query` is full width, checked by the caller.
+    pub(crate) fn search(
+        &self,
+        query: &[f32],
+        dims: usize,
+        k: usize,
+        exact: bool,
+    ) -> Result<Answer> {
+        let query = Query::new(query, dims);
+        let how = || if exact { Search::Exact } else { Search::Graph { ef: EF_DEFAULT.max(k) } };
+        let found: Vec<_> =
+            self.sealed.par_iter().map(|sealed| sealed.search(&query, k, how())).collect();
+        let mut answer = Answer {
+            hits: Vec::new(),
+            exact: found.iter().all(|found| found.exact),
+            compared: self.n_unsealed() + found.iter().map(|found| found.compared).sum::<usize>(),
+        };
+        let mut candidates: Vec<Candidate<'_>> = Vec::new();
+        for (sealed, found) in self.sealed.iter().zip(found) {
+            candidates.extend(
+                found
+                    .hits
+                    .into_iter()
+                    .map(|hit| (hit.score, sealed.row_id(hit.row), Place::Sealed(sealed, hit.row))),
+            );
+        }
+        let unsealed = self.unsealed.iter().flat_map(|run| run.iter());
+        for (row, score) in index::scan(unsealed, &query, k) {
+            let place = self.place(row).expect("a scanned row is in the view it was scanned in");
+            candidates.push((score, row, place));
+        }
+        candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        candidates.truncate(k);
+        for (score, row, place) in candidates {
+            let chunk = match place {
+                Place::Unsealed(run, idx) => row::decode_info(row, run.info(idx))?,
+                Place::Sealed(sealed, at) => {
+                    let mut chunks = sealed.chunks(std::iter::once(at))?;
+                    chunks.pop().expect("one row has one chunk")
+                }
+            };
+            answer.hits.push(Hit { row, document: chunk.document.clone(), chunk, score });
+        }
+        Ok(answer)
+    }
+}

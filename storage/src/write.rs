@@ -1,0 +1,283 @@
+//! Changes: put, touch, delete, create, roots. One writer at a time; each returns once the change is on disk.
+//!
+//! A call is cut into batches of about [`BATCH_BYTES`], so that memory and free space stay bounded. A document is always
+//! whole in one batch: after a crash, or an error in the middle of a call, each document of the call is there whole, or
+//! still as it was before.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::collection::{self, Change, Collection, CollectionRecord, Ledger};
+use crate::disk::{self, Need};
+use crate::document::{Document, DocumentInfo, MAX_ID_BYTES, Source, shorten};
+use crate::error::{Error, Result, RowProblem};
+use crate::key::{self, Key};
+use crate::record::{self, MAX_PAYLOAD_BYTES};
+use crate::row::{self, Run};
+use crate::seal;
+use crate::space::Space;
+use crate::store::{Store, Writer};
+use crate::tree::Batch;
+use crate::view::View;
+
+/// A batch is closed once it holds this many bytes.
+const BATCH_BYTES: usize = 8 << 20;
+/// A batch of removals is closed after this many documents.
+const BATCH_REMOVALS: usize = 1024;
+/// Unsealed rows at which `put` seals.
+const SEAL_ROWS: usize = 32 * 1024;
+/// Longest name of a collection.
+const MAX_NAME_CHARS: usize = 64;
+
+impl Store {
+    /// Creates a collection; does nothing if it exists in the same space.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Width`]; [`Error::Space`] if it exists in another space; errors of the disk.
+    pub fn create(&self, collection: &str, space: &Space) -> Result<()> {
+        check_name(collection)?;
+        space.check()?;
+        let mut writer = self.writer();
+        if let Some(existing) = self.find(collection) {
+            if existing.space.agrees_with(space) {
+                return Ok(());
+            }
+            return Err(Error::Space {
+                collection: collection.to_owned(),
+                existing: Box::new(existing.space.clone()),
+                asked: Box::new(space.clone()),
+            });
+        }
+        let number = writer.next_collection;
+        let mut batch = Batch::default();
+        let payload = collection::encode_collection(collection, space);
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(Error::Name { name: shorten(collection) });
+        }
+        batch.put(&Key::Collection { number }, &payload);
+        disk::require(self.dir(), Need::Batch(batch.n_bytes()))?;
+        self.tree().apply(batch)?;
+        writer.next_collection += 1;
+        writer.ledgers.insert(number, Ledger::default());
+        let record = CollectionRecord { name: collection.to_owned(), space: space.clone() };
+        self.insert(Arc::new(Collection::new(number, record, View::default())));
+        Ok(())
+    }
+
+    /// Stores documents; one with the id of a stored document replaces it. Of several with one id the last counts.
+    ///
+    /// When it returns `Ok`, all are on disk and found by searches. On an error, each is stored whole or not at all.
+    /// Seals the collection when 32 Ki rows are unsealed.
+    ///
+    /// # Errors
+    /// [`Error::Document`] and [`Error::Row`] before anything is written; [`Error::DiskFull`] and errors of the disk.
+    pub fn put(&self, collection: &str, documents: &[Document]) -> Result<()> {
+        let collection = self.collection(collection)?;
+        for document in documents {
+            check_document(document, &collection.space)?;
+        }
+        let mut writer = self.writer();
+        let mut seen = HashSet::new();
+        let mut last_of_each: Vec<&Document> =
+            documents.iter().rev().filter(|document| seen.insert(document.id.as_str())).collect();
+        last_of_each.reverse();
+        let ledger = writer.ledger(&collection);
+        let mut change = Change::new(ledger);
+        for document in last_of_each {
+            self.put_one(&mut change, &collection, ledger, document)?;
+            if change.batch.n_bytes() >= BATCH_BYTES {
+                self.commit(change, &collection, ledger)?;
+                change = Change::new(ledger);
+            }
+        }
+        self.commit(change, &collection, ledger)?;
+        if collection.view().n_unsealed() >= SEAL_ROWS {
+            seal::seal(self, &collection, &|| false)?;
+        }
+        Ok(())
+    }
+
+    fn put_one(
+        &self,
+        change: &mut Change,
+        collection: &Collection,
+        ledger: &Ledger,
+        document: &Document,
+    ) -> Result<()> {
+        let number = collection.number;
+        if let Some(old) = collection::read_document(self.tree(), number, &document.id)? {
+            change.retire(self.tree(), collection, ledger, &old)?;
+        }
+        let info = DocumentInfo::new(document, change.next_row);
+        change.batch.put(&Key::document(number, &document.id), &info.encode()?);
+        let mut run = Run::new(change.next_row, collection.space.full_width);
+        for (chunk_idx, (chunk, row)) in document.chunks.iter().zip(change.next_row..).enumerate() {
+            let info = row::encode_info(&document.id, chunk_idx as u32, chunk);
+            let payload = row::encode_row(&info, &chunk.vector);
+            if payload.len() > MAX_PAYLOAD_BYTES {
+                let problem = format!(
+                    "chunk {chunk_idx} has {} bytes, {MAX_PAYLOAD_BYTES} is the most",
+                    payload.len()
+                );
+                return Err(Error::Document { id: shorten(&document.id), problem });
+            }
+            change.batch.put(&Key::Row { collection: number, row }, &payload);
+            run.push(&info, &chunk.vector);
+        }
+        change.add(run);
+        Ok(())
+    }
+
+    /// Gives stored documents new stat stamps, for files whose content did not change. Unknown ids are skipped.
+    ///
+    /// # Errors
+    /// Errors of the disk; [`Error::Corrupt`] if a document's record is damaged.
+    pub fn touch(&self, collection: &str, sources: &[(String, Source)]) -> Result<()> {
+        let collection = self.collection(collection)?;
+        let mut writer = self.writer();
+        let ledger = writer.ledger(&collection);
+        let mut change = Change::new(ledger);
+        for (id, source) in sources {
+            let Some(old) = collection::read_document(self.tree(), collection.number, id)? else {
+                continue;
+            };
+            let key = Key::document(collection.number, id);
+            for stored in self.tree().stored_keys(key..=key)? {
+                change.batch.remove_stored(stored);
+            }
+            let info = DocumentInfo { source: Some(source.clone()), ..old };
+            change.batch.put(&key, &info.encode()?);
+            if change.batch.n_bytes() >= BATCH_BYTES {
+                self.commit(change, &collection, ledger)?;
+                change = Change::new(ledger);
+            }
+        }
+        self.commit(change, &collection, ledger)
+    }
+
+    /// Deletes documents and returns how many of them existed.
+    ///
+    /// # Errors
+    /// Errors of the disk; [`Error::Corrupt`] if a document's record is damaged.
+    pub fn delete(&self, collection: &str, ids: &[String]) -> Result<usize> {
+        let collection = self.collection(collection)?;
+        let mut writer = self.writer();
+        let ledger = writer.ledger(&collection);
+        let mut n_deleted = 0;
+        // An id given twice is gone before its second batch, and found twice only within one.
+        for ids in ids.chunks(BATCH_REMOVALS) {
+            let mut change = Change::new(ledger);
+            for id in ids.iter().collect::<HashSet<_>>() {
+                if let Some(old) = collection::read_document(self.tree(), collection.number, id)? {
+                    change.retire(self.tree(), &collection, ledger, &old)?;
+                    n_deleted += 1;
+                }
+            }
+            disk::require(self.dir(), Need::Removal(change.batch.n_bytes()))?;
+            change.commit(self.tree(), &collection, ledger)?;
+        }
+        Ok(n_deleted)
+    }
+
+    /// The root folders that were indexed into a collection, in order.
+    ///
+    /// # Errors
+    /// Errors of the disk; [`Error::Corrupt`] if a record is damaged.
+    pub fn roots(&self, collection: &str) -> Result<Vec<String>> {
+        let collection = self.collection(collection)?;
+        let mut roots = Vec::new();
+        self.tree().scan(
+            &key::prefix(collection.number, key::Tag::Root),
+            &mut |key, payload| {
+                roots.push(record::decode::<String>(key, &payload?)?);
+                Ok(())
+            },
+        )?;
+        roots.sort();
+        Ok(roots)
+    }
+
+    /// Notes that a root folder is indexed into a collection.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn add_root(&self, collection: &str, root: &str) -> Result<()> {
+        let collection = self.collection(collection)?;
+        let _writer = self.writer();
+        let mut batch = Batch::default();
+        batch.put(&Key::root(collection.number, root), &record::encode(&root.to_owned()));
+        disk::require(self.dir(), Need::Batch(batch.n_bytes()))?;
+        self.tree().apply(batch)
+    }
+
+    /// Forgets a root folder; its documents stay.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn remove_root(&self, collection: &str, root: &str) -> Result<()> {
+        let collection = self.collection(collection)?;
+        let _writer = self.writer();
+        let key = Key::root(collection.number, root);
+        let mut batch = Batch::default();
+        for stored in self.tree().stored_keys(key..=key)? {
+            batch.remove_stored(stored);
+        }
+        disk::require(self.dir(), Need::Removal(0))?;
+        self.tree().apply(batch)
+    }
+
+    fn commit(&self, change: Change, collection: &Collection, ledger: &mut Ledger) -> Result<()> {
+        disk::require(self.dir(), Need::Batch(change.batch.n_bytes()))?;
+        change.commit(self.tree(), collection, ledger)
+    }
+}
+
+impl Writer {
+    fn ledger(&mut self, collection: &Collection) -> &mut Ledger {
+        self.ledgers.entry(collection.number).or_default()
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.is_empty() || name.len() > MAX_NAME_CHARS || !name.chars().all(good) {
+        return Err(Error::Name { name: shorten(name) });
+    }
+    Ok(())
+}
+
+fn check_document(document: &Document, space: &Space) -> Result<()> {
+    let problem = if document.id.is_empty() {
+        "its id is empty".to_owned()
+    } else if document.id.len() > MAX_ID_BYTES {
+        format!("its id has {} bytes, {MAX_ID_BYTES} is the most", document.id.len())
+    } else if document.chunks.len() > u32::MAX as usize {
+        format!("it has {} chunks", document.chunks.len())
+    } else {
+        for (chunk_idx, chunk) in document.chunks.iter().enumerate() {
+            let values = chunk.vector.iter().map(|value| value.to_f32());
+            check_vector(values, space.full_width).map_err(|problem| {
+                let of = format!("chunk {chunk_idx} of document {:?}", shorten(&document.id));
+                Error::Row { of, problem }
+            })?;
+        }
+        return Ok(());
+    };
+    Err(Error::Document { id: shorten(&document.id), problem })
+}
+
+/// Checks that a vector is as wide as its space and finite.
+pub(crate) fn check_vector(
+    values: impl ExactSizeIterator<Item = f32>,
+    expected: usize,
+) -> Result<(), RowProblem> {
+    let found = values.len();
+    if found != expected {
+        return Err(RowProblem::Width { found, expected });
+    }
+    let mut values = values;
+    match values.position(|value| !value.is_finite()) {
+        Some(position) => Err(RowProblem::NotFinite { position }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,94 @@
+//! Documents made for tests: everything follows from a document's number and version.
+
+use half::f16;
+use serde_json::json;
+use storage::{Chunk, Document, Source, Space};
+
+pub(crate) const WIDTH: usize = 32;
+pub(crate) const NOTES: &str = "notes";
+
+pub(crate) fn space() -> Space {
+    Space {
+        model: "tiny".to_owned(),
+        fingerprint: "f00d".to_owned(),
+        document_prompt: "title: none | text: ".to_owned(),
+        link: None,
+        full_width: WIDTH,
+        dims: 16,
+    }
+}
+
+/// A stream of numbers that follows from its seed (splitmix64).
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+pub(crate) fn unit_vector(seed: u64) -> Vec<f32> {
+    let mut numbers = Numbers(seed);
+    let values: Vec<f32> =
+        (0..WIDTH).map(|_| (numbers.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect();
+    let norm = values.iter().map(|value| value * value).sum::<f32>().sqrt();
+    values.iter().map(|value| value / norm).collect()
+}
+
+pub(crate) fn id(number: u64) -> String {
+    format!("document {number}")
+}
+
+/// The document of this number and version: zero to five chunks, sometimes with texts or metadata of many parts.
+pub(crate) fn document(number: u64, version: u64) -> Document {
+    let seed = number * 1_000_003 + version;
+    let mut numbers = Numbers(seed);
+    let n_chunks = numbers.below(6);
+    let chunks = (0..n_chunks).map(|idx| chunk(seed * 10 + idx, &mut numbers)).collect();
+    let meta = if numbers.below(8) == 0 { "many words ".repeat(2_000) } else { "few".to_owned() };
+    let source = (numbers.below(2) == 0).then(|| source(seed));
+    let title = (numbers.below(2) == 0).then(|| format!("Title {seed}"));
+    let meta = json!({ "version": version, "text": meta }).as_object().unwrap().clone();
+    Document { id: id(number), source, title, meta, chunks }
+}
+
+fn chunk(seed: u64, numbers: &mut Numbers) -> Chunk {
+    let n_words = if numbers.below(10) == 0 { 3_000 } else { numbers.below(60) };
+    let text: String = (0..n_words).map(|_| format!("word{} ", numbers.below(500))).collect();
+    let mut hash = [0; 16];
+    hash[..8].copy_from_slice(&seed.to_le_bytes());
+    // Few different vectors, so that equal scores occur.
+    let vector = unit_vector(seed % 97).into_iter().map(f16::from_f32).collect();
+    Chunk {
+        range: 7..7 + text.len() as u64,
+        text,
+        hash,
+        page: (numbers.below(2) == 0).then_some(3),
+        headings: vec!["One".to_owned(), format!("Two \u{e9} {seed}")],
+        n_tokens: n_words as u32,
+        vector,
+    }
+}
+
+pub(crate) fn source(seed: u64) -> Source {
+    Source {
+        root: "/notes".to_owned(),
+        path: format!("/notes/{seed}.md"),
+        len: seed,
+        mtime_ns: -5,
+        ctime_ns: 1 << 60,
+        inode: seed,
+        content: [seed as u8; 32],
+        indexed_at_ns: 77,
+        settings: [9; 16],
+        kind: "markdown".to_owned(),
+    }
+}

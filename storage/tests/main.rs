@@ -1,0 +1,17 @@
+//! The store as its users see it: against a model, across crashes, on bad disks.
+//!
+//! - `model`: any sequence of operations agrees with a `BTreeMap`.
+//! - `concurrent`: searches beside writers and seals see whole documents of one moment, and wait for nobody.
+//! - `crash`: a child process is killed at random moments; what it acknowledged is there.
+//! - `lock`: a second opener learns who has the database, at once.
+//! - `disk`: full, read-only, not a database, another version.
+//! - `files`: our own files cut short.
+//! - `content`: documents made for tests.
+
+mod concurrent;
+mod content;
+mod crash;
+mod disk;
+mod files;
+mod lock;
+mod model;

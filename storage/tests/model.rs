@@ -1,0 +1,291 @@
+//! The store against a `BTreeMap`: after any sequence of operations both say the same.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use storage::{Document, DocumentInfo, Hit, Store, StoredChunk};
+use tempfile::TempDir;
+
+use crate::content::{self, NOTES, WIDTH};
+
+/// Document numbers used; few, so that replacing is common.
+pub(crate) const N_NUMBERS: u64 = 12;
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Put(Vec<(u64, u64)>),
+    Touch(u64),
+    Delete(Vec<u64>),
+    Seal,
+    Reopen,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        5 => prop::collection::vec((0..N_NUMBERS, 0..100_u64), 1..6).prop_map(Operation::Put),
+        1 => (0..N_NUMBERS).prop_map(Operation::Touch),
+        2 => prop::collection::vec(0..N_NUMBERS, 1..4).prop_map(Operation::Delete),
+        2 => Just(Operation::Seal),
+        1 => Just(Operation::Reopen),
+    ]
+}
+
+/// What the store should hold: each document, and the row its chunks start at.
+#[derive(Default)]
+pub(crate) struct Model {
+    documents: BTreeMap<String, (Document, u64)>,
+    next_row: u64,
+}
+
+impl Model {
+    pub(crate) fn put(&mut self, document: Document) {
+        let first_row = self.next_row;
+        self.next_row += document.chunks.len() as u64;
+        self.documents.insert(document.id.clone(), (document, first_row));
+    }
+
+    pub(crate) fn delete(&mut self, id: &str) -> bool {
+        self.documents.remove(id).is_some()
+    }
+
+    fn info(&self, id: &str) -> Option<DocumentInfo> {
+        let (document, first_row) = self.documents.get(id)?;
+        Some(DocumentInfo {
+            id: document.id.clone(),
+            source: document.source.clone(),
+            title: document.title.clone(),
+            meta: document.meta.clone(),
+            n_chunks: document.chunks.len() as u32,
+            first_row: *first_row,
+        })
+    }
+
+    fn hits(&self, query: &[f32], k: usize) -> Vec<Hit> {
+        let mut hits: Vec<Hit> = Vec::new();
+        for (document, first_row) in self.documents.values() {
+            for ((chunk, stored), row) in
+                document.chunks.iter().zip(stored_chunks(document)).zip(*first_row..)
+            {
+                let score = index::score::dot_f16(&chunk.vector, query);
+                hits.push(Hit { row, document: document.id.clone(), chunk: stored, score });
+            }
+        }
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+        hits.truncate(k);
+        hits
+    }
+
+    /// True if the store lists exactly these documents and rows.
+    pub(crate) fn holds(&self, store: &Store) -> bool {
+        let expected: Vec<_> = self.documents.keys().filter_map(|id| self.info(id)).collect();
+        store.documents(NOTES).unwrap() == expected
+    }
+
+    /// Compares everything that the store can say.
+    pub(crate) fn check(&self, store: &Store) {
+        let expected: Vec<_> = self.documents.keys().filter_map(|id| self.info(id)).collect();
+        assert_eq!(store.documents(NOTES).unwrap(), expected);
+        let mut n_chunks = 0;
+        for (id, (document, first_row)) in &self.documents {
+            let chunks = store.chunks(NOTES, id, 0..u32::MAX).unwrap();
+            assert_eq!(chunks, stored_chunks(document));
+            n_chunks += chunks.len();
+            for (chunk, row) in document.chunks.iter().zip(*first_row..) {
+                assert_eq!(store.vector(NOTES, row).unwrap().as_ref(), Some(&chunk.vector));
+            }
+            let rows = store.chunk_rows(NOTES).unwrap();
+            assert!(document.chunks.iter().all(|chunk| rows.contains_key(&chunk.hash)));
+        }
+        for number in 0..N_NUMBERS {
+            let id = content::id(number);
+            assert_eq!(store.document(NOTES, &id).unwrap(), self.info(&id));
+        }
+        let status = store.status().unwrap();
+        assert_eq!(status.warnings, Vec::<String>::new());
+        let collection = &status.collections[0];
+        assert_eq!((collection.documents, collection.chunks), (self.documents.len(), n_chunks));
+        for seed in 0..3 {
+            let query = content::unit_vector(seed * 31);
+            for k in [1, 5, 1_000] {
+                let answer = store.search(NOTES, &query, k, true).unwrap();
+                assert!(answer.exact);
+                assert_eq!(answer.hits, self.hits(&query, k), "query {seed}, k {k}");
+            }
+            let near = store.search(NOTES, &query, 5, false).unwrap();
+            let all = self.hits(&query, usize::MAX);
+            assert!(near.hits.iter().all(|hit| all.contains(hit)), "no dead row is found");
+        }
+    }
+}
+
+fn stored_chunks(document: &Document) -> Vec<StoredChunk> {
+    let chunks = document.chunks.iter().zip(0..).map(|(chunk, chunk_idx)| StoredChunk {
+        document: document.id.clone(),
+        chunk_idx,
+        text: chunk.text.clone(),
+        range: chunk.range.clone(),
+        page: chunk.page,
+        headings: chunk.headings.clone(),
+        n_tokens: chunk.n_tokens,
+        hash: chunk.hash,
+    });
+    chunks.collect()
+}
+
+fn run(operations: &[Operation]) {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.create(NOTES, &content::space()).unwrap();
+    let mut model = Model::default();
+    for operation in operations {
+        match operation {
+            Operation::Put(documents) => {
+                // Of several with one id the last counts, and its place is where it stands.
+                let last = |idx: usize| {
+                    documents[idx + 1..].iter().all(|(number, _)| *number != documents[idx].0)
+                };
+                let given: Vec<Document> =
+                    documents.iter().map(|(n, version)| content::document(*n, *version)).collect();
+                store.put(NOTES, &given).unwrap();
+                let kept = given.into_iter().enumerate().filter(|(idx, _)| last(*idx));
+                kept.for_each(|(_, document)| model.put(document));
+            }
+            Operation::Touch(number) => {
+                let source = content::source(123_456);
+                store.touch(NOTES, &[(content::id(*number), source.clone())]).unwrap();
+                if let Some((document, _)) = model.documents.get_mut(&content::id(*number)) {
+                    document.source = Some(source);
+                }
+            }
+            Operation::Delete(numbers) => {
+                let ids: Vec<String> = numbers.iter().map(|number| content::id(*number)).collect();
+                let n_deleted = store.delete(NOTES, &ids).unwrap();
+                assert_eq!(n_deleted, ids.iter().filter(|id| model.delete(id)).count());
+            }
+            Operation::Seal => {
+                let any = store.unsealed(NOTES) > 0;
+                assert_eq!(store.seal(NOTES, &|| false).unwrap(), any);
+                assert_eq!(store.unsealed(NOTES), 0);
+            }
+            Operation::Reopen => {
+                drop(store);
+                store = Store::open(dir.path()).unwrap();
+            }
+        }
+        model.check(&store);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_agrees_with_a_map(operations in prop::collection::vec(operation(), 1..16)) {
+        run(&operations);
+    }
+}
+
+#[test]
+fn a_document_replaced_before_and_after_sealing_is_found_once() {
+    let put = |version| Operation::Put(vec![(3, version), (4, version)]);
+    run(&[
+        put(1),
+        put(2),
+        Operation::Seal,
+        put(3),
+        Operation::Reopen,
+        Operation::Seal,
+        Operation::Delete(vec![3, 3]),
+        Operation::Reopen,
+        put(4),
+    ]);
+}
+
+#[test]
+fn a_cancelled_seal_changes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.create(NOTES, &content::space()).unwrap();
+    let mut model = Model::default();
+    for number in 0..N_NUMBERS {
+        store.put(NOTES, &[content::document(number, 1)]).unwrap();
+        model.put(content::document(number, 1));
+    }
+    let n_unsealed = store.unsealed(NOTES);
+    assert!(n_unsealed > 0);
+    assert!(!store.seal(NOTES, &|| true).unwrap());
+    assert_eq!(store.unsealed(NOTES), n_unsealed);
+    model.check(&store);
+}
+
+#[test]
+fn bad_input_is_refused_and_named_and_nothing_is_written() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.create(NOTES, &content::space()).unwrap();
+    let good = (0..).map(|n| content::document(n, 1)).find(|d| d.chunks.len() > 1).unwrap();
+    let refused = |change: &dyn Fn(&mut Document)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        let error = store.put(NOTES, &[good.clone(), bad]).unwrap_err();
+        assert!(error.is_invalid_input(), "{error}");
+        assert_eq!(store.documents(NOTES).unwrap(), []);
+        error.to_string()
+    };
+    let message = refused(&|d| d.chunks[1].vector[5] = half::f16::NAN);
+    assert!(message.contains("chunk 1") && message.contains("position 5"), "{message}");
+    let message = refused(&|d| d.chunks[0].vector[0] = half::f16::INFINITY);
+    assert!(message.contains("position 0"), "{message}");
+    let message = refused(&|d| {
+        d.chunks[1].vector.pop();
+    });
+    assert!(message.contains("31 values") && message.contains("has 32"), "{message}");
+    assert!(refused(&|d| d.id.clear()).contains("empty"));
+    assert!(refused(&|d| d.id = "x".repeat(5_000)).contains("5000 bytes"));
+
+    assert!(store.search(NOTES, &[0.0; WIDTH - 1], 3, true).unwrap_err().is_invalid_input());
+    assert!(store.search(NOTES, &[f32::NAN; WIDTH], 3, true).unwrap_err().is_invalid_input());
+    assert!(store.search("other", &[0.0; WIDTH], 3, true).unwrap_err().is_invalid_input());
+}
+
+#[test]
+fn collections_have_names_spaces_and_roots_of_their_own() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for name in ["", "a b", "\u{e9}", &"x".repeat(65), "a/b"] {
+        assert!(store.create(name, &content::space()).unwrap_err().is_invalid_input());
+    }
+    store.create(NOTES, &content::space()).unwrap();
+    store.create(NOTES, &storage::Space { model: "moved".to_owned(), ..content::space() }).unwrap();
+    let other = storage::Space { fingerprint: "beef".to_owned(), ..content::space() };
+    let message = store.create(NOTES, &other).unwrap_err().to_string();
+    for part in ["f00d", "beef", "reembed"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let wide = storage::Space { dims: WIDTH + 1, ..content::space() };
+    assert!(store.create("wide", &wide).unwrap_err().is_invalid_input());
+    store.create("A-b_c.9", &other).unwrap();
+    store.put(NOTES, &[content::document(1, 1)]).unwrap();
+    store.put("A-b_c.9", &[content::document(1, 2), content::document(2, 2)]).unwrap();
+    store.add_root(NOTES, "/notes").unwrap();
+    store.add_root(NOTES, "/books").unwrap();
+    store.add_root(NOTES, "/books").unwrap();
+    store.add_root("A-b_c.9", "/other").unwrap();
+    store.remove_root("A-b_c.9", "/notes").unwrap();
+    store.seal("A-b_c.9", &|| false).unwrap();
+    drop(store);
+
+    let store = Store::open(dir.path()).unwrap();
+    let expected =
+        vec![("A-b_c.9".to_owned(), other.clone()), (NOTES.to_owned(), content::space())];
+    assert_eq!(store.collections().unwrap(), expected);
+    assert_eq!(store.space("A-b_c.9").unwrap(), Some(other));
+    assert_eq!(store.space("none").unwrap(), None);
+    assert_eq!(store.roots(NOTES).unwrap(), ["/books", "/notes"]);
+    assert_eq!(store.roots("A-b_c.9").unwrap(), ["/other"]);
+    store.remove_root(NOTES, "/books").unwrap();
+    assert_eq!(store.roots(NOTES).unwrap(), ["/notes"]);
+    assert_eq!(store.documents(NOTES).unwrap().len(), 1);
+    assert_eq!(store.documents("A-b_c.9").unwrap().len(), 2);
+    assert_eq!(std::fs::read_to_string(dir.path().join(".gitignore")).unwrap(), "*\n");
+}
