@@ -1,0 +1,97 @@
+//! Rankings of documents for queries: by comparing all of them, or through a database.
+
+use std::cmp::Ordering;
+
+use anyhow::Context;
+use gemmule::storage::{Chunk, Document, Space, Store};
+use half::f16;
+use rayon::prelude::*;
+use serde_json::Map;
+
+use crate::vector;
+
+/// The deepest place that a measure looks at.
+const DEPTH: usize = 100;
+
+/// Documents that are put into the database at once.
+const BATCH: usize = 1024;
+
+/// Ids and scores of a query's best documents.
+pub(super) type Ranking = Vec<(String, f32)>;
+
+/// Compares every query with every document at this width.
+pub(super) fn exact(
+    queries: &[Vec<f32>],
+    documents: &[Vec<f32>],
+    ids: &[&str],
+    dims: usize,
+) -> Vec<Ranking> {
+    let documents: Vec<Vec<f32>> =
+        documents.par_iter().map(|full| vector::cut(full, dims)).collect();
+    let rank = |query: &Vec<f32>| {
+        let query = vector::cut(query, dims);
+        let mut scored: Vec<(&str, f32)> = ids
+            .iter()
+            .zip(&documents)
+            .map(|(id, document)| (*id, vector::dot(&query, document)))
+            .collect();
+        // Equal scores as trec_eval has them, so that the cut at the depth is its cut too.
+        let best_first = |a: &(&str, f32), b: &(&str, f32)| -> Ordering {
+            b.1.total_cmp(&a.1).then_with(|| b.0.cmp(a.0))
+        };
+        if scored.len() > DEPTH {
+            scored.select_nth_unstable_by(DEPTH, best_first);
+            scored.truncate(DEPTH);
+        }
+        scored.sort_unstable_by(best_first);
+        scored.into_iter().map(|(id, score)| (id.to_owned(), score)).collect()
+    };
+    queries.par_iter().map(rank).collect()
+}
+
+/// Puts the documents into a database of this width, in a temporary folder, and asks it.
+pub(super) fn through_database(
+    queries: &[Vec<f32>],
+    documents: &[Vec<f32>],
+    ids: &[&str],
+    dims: usize,
+) -> anyhow::Result<Vec<Ranking>> {
+    const NAME: &str = "eval";
+    let folder = tempfile::tempdir().context("could not make a temporary folder")?;
+    let store = Store::open(&folder.path().join("eval.gemmule"))?;
+    let space = Space {
+        model: "eval".to_owned(),
+        fingerprint: String::new(),
+        document_prompt: String::new(),
+        link: None,
+        full_width: documents.first().map_or(dims, Vec::len),
+        dims,
+    };
+    store.create(NAME, &space)?;
+    let rows = (0..).zip(ids).zip(documents);
+    let rows: Vec<Document> =
+        rows.map(|((row_idx, id), full)| document(row_idx, id, full)).collect();
+    for batch in rows.chunks(BATCH) {
+        store.put(NAME, batch)?;
+    }
+    store.seal(NAME, &|| false)?;
+    let ask = |query: &Vec<f32>| -> anyhow::Result<Ranking> {
+        let answer = store.search(NAME, query, DEPTH, false)?;
+        Ok(answer.hits.into_iter().map(|hit| (hit.document, hit.score)).collect())
+    };
+    queries.par_iter().map(ask).collect()
+}
+
+/// A document without text: only its vector is asked for.
+fn document(row_idx: u128, id: &str, full: &[f32]) -> Document {
+    let chunk = Chunk {
+        text: String::new(),
+        hash: row_idx.to_le_bytes(),
+        range: 0..0,
+        page: None,
+        headings: Vec::new(),
+        n_tokens: 0,
+        vector: full.iter().map(|x| f16::from_f32(*x)).collect(),
+    };
+    Document { id: id.to_owned(), source: None, title: None, meta: Map::new(), chunks: vec![chunk] }
+}

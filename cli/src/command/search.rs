@@ -1,0 +1,182 @@
+//! `gemmule search`: the passages that come closest to a question.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::bail;
+use gemmule::engine::ingest::FileState;
+use gemmule::{Answer, Collection, Hit, StoredChunk};
+use serde_json::{Value, json};
+
+use super::{index, open_collection};
+use crate::args::{Global, Search};
+use crate::output::{Output, Usage};
+use crate::{Done, ids, interrupt, text};
+
+/// Lines of a passage that people are shown.
+const SNIPPET_LINES: usize = 3;
+
+pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyhow::Result<Done> {
+    let how = &flags.how;
+    let indexes = how.model.is_some() || how.dims.is_some() || how.chunk_tokens.is_some();
+    if flags.within.is_none() && indexes {
+        bail!(Usage("--model, --dims and --chunk-tokens go with --in PATH".to_owned()));
+    }
+    let (_db, collection) = match &flags.within {
+        None => open_collection(global)?,
+        Some(path) => {
+            interrupt::listen()?;
+            let paths = std::slice::from_ref(path);
+            let opened = index::prepare(global, paths, &flags.how)?;
+            if refresh(&opened.1, paths, flags, output)? {
+                return Ok(index::stopped(output));
+            }
+            opened
+        }
+    };
+    // The model's loading is not part of the search's time.
+    collection.embedder()?;
+    let began = Instant::now();
+    let answer = match &flags.within {
+        None => request(&collection, flags, flags.k.get()).run()?,
+        Some(path) => search_below(&collection, flags, &text::absolute(path))?,
+    };
+    let millis = began.elapsed().as_secs_f64() * 1000.0;
+    let paths = paths_of(&collection, &answer)?;
+    if output.json {
+        let hits: Vec<Value> =
+            answer.hits.iter().map(|hit| to_json(hit, &paths, flags.context)).collect();
+        output.value(&json!({
+            "hits": hits,
+            "exact": answer.exact,
+            "compared": answer.compared,
+            "millis": millis,
+        }))?;
+    } else {
+        print(&answer, &paths, output)?;
+    }
+    Ok(Done::Whole)
+}
+
+/// Brings the folder into step before it is searched; true if the user stopped it.
+fn refresh(
+    collection: &Collection,
+    paths: &[PathBuf],
+    flags: &Search,
+    output: &Output,
+) -> anyhow::Result<bool> {
+    let began = Instant::now();
+    let ledger = index::sync(collection, paths, &flags.how, output)?;
+    let has_changed = ledger.files.iter().any(|file| file.state != FileState::Unchanged);
+    if has_changed && !ledger.stopped {
+        index::report(&ledger, began.elapsed().as_secs_f64(), output);
+    }
+    Ok(ledger.stopped)
+}
+
+fn request<'a>(collection: &'a Collection, flags: &Search, limit: usize) -> gemmule::Search<'a> {
+    let mut request = collection.search(&flags.query).limit(limit).context(flags.context);
+    if flags.exact {
+        request = request.exact();
+    }
+    if flags.group.is_some() {
+        request = request.group_by_document();
+    }
+    request
+}
+
+/// The best hits below a folder: more are asked for until enough of them lie there.
+fn search_below(
+    collection: &Collection,
+    flags: &Search,
+    root: &Path,
+) -> Result<Answer, gemmule::Error> {
+    let mut limit = flags.k.get();
+    loop {
+        let mut answer = request(collection, flags, limit).run()?;
+        let n_found = answer.hits.len();
+        answer.hits.retain(|hit| Path::new(&hit.document).starts_with(root));
+        if answer.hits.len() >= flags.k.get() || n_found < limit {
+            answer.hits.truncate(flags.k.get());
+            return Ok(answer);
+        }
+        limit = limit.saturating_mul(8);
+    }
+}
+
+/// The paths of the documents that are files, by id.
+fn paths_of(
+    collection: &Collection,
+    answer: &Answer,
+) -> Result<HashMap<String, String>, gemmule::Error> {
+    let mut paths = HashMap::new();
+    for hit in &answer.hits {
+        if !paths.contains_key(&hit.document)
+            && collection.get(&hit.document)?.is_some_and(|info| info.source.is_some())
+        {
+            // A file's id is its path.
+            paths.insert(hit.document.clone(), hit.document.clone());
+        }
+    }
+    Ok(paths)
+}
+
+fn to_json(hit: &Hit, paths: &HashMap<String, String>, context: u32) -> Value {
+    let chunk = &hit.chunk;
+    let mut value = json!({
+        "id": ids::of_chunk(&hit.document, chunk.chunk_idx),
+        "score": hit.score,
+        "path": paths.get(&hit.document),
+        "range": [chunk.range.start, chunk.range.end],
+        "page": chunk.page,
+        "heading": heading(chunk),
+        "text": chunk.text,
+    });
+    if context > 0 {
+        let texts = |chunks: &[StoredChunk]| -> Vec<String> {
+            chunks.iter().map(|chunk| chunk.text.clone()).collect()
+        };
+        value["before"] = json!(texts(&hit.before));
+        value["after"] = json!(texts(&hit.after));
+    }
+    value
+}
+
+/// The headings above a chunk on one line, if it has any.
+pub(super) fn heading(chunk: &StoredChunk) -> Option<String> {
+    (!chunk.headings.is_empty()).then(|| chunk.headings.join(" > "))
+}
+
+fn print(
+    answer: &Answer,
+    paths: &HashMap<String, String>,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    if answer.hits.is_empty() {
+        output.note("no hits");
+    }
+    let columns = text::columns();
+    let rank_width = answer.hits.len().to_string().len();
+    let indent = " ".repeat(rank_width + 2);
+    for (rank, hit) in (1..).zip(&answer.hits) {
+        if rank > 1 {
+            output.line("")?;
+        }
+        let place = paths.get(&hit.document).unwrap_or(&hit.document);
+        let place = output.bold(&text::relative(place));
+        let page = hit.chunk.page.map(|page| format!(", page {page}")).unwrap_or_default();
+        output.line(format_args!("{rank:>rank_width$}  {:.3}  {place}{page}", hit.score))?;
+        if let Some(heading) = heading(&hit.chunk) {
+            let heading = text::shortened(&heading, columns - indent.len());
+            output.line(format_args!("{indent}{}", output.dim(&heading)))?;
+        }
+        let chunks = hit.before.iter().chain([&hit.chunk]).chain(&hit.after);
+        for chunk in chunks {
+            for line in text::snippet(&chunk.text, columns - indent.len(), SNIPPET_LINES) {
+                output.line(format_args!("{indent}{line}"))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! How far an index run has come, as a bar on the terminal; nothing where there is none.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use gemmule::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::output::Output;
+use crate::text;
+
+/// A bar, or nothing if nobody would see it.
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    began: Instant,
+}
+
+impl Bar {
+    /// A bar for the files of this folder.
+    pub(crate) fn of_files(output: &Output, path: &Path) -> Bar {
+        let bar = Bar::new(output, "{prefix} [{bar:24}] {msg}");
+        bar.bar.set_prefix(text::printable(&path.display().to_string()));
+        bar.bar.set_message("looking");
+        bar
+    }
+
+    /// A bar for a number of texts.
+    pub(crate) fn of_texts(output: &Output, what: String, n_texts: usize) -> Bar {
+        let bar = Bar::new(output, "{prefix} [{bar:24}] {msg}");
+        bar.bar.set_prefix(text::printable(&what));
+        bar.bar.set_length(n_texts as u64);
+        bar
+    }
+
+    fn new(output: &Output, template: &str) -> Bar {
+        let target = match output.shows_progress() {
+            true => ProgressDrawTarget::stderr_with_hz(8),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let style = ProgressStyle::with_template(template).expect("the template is ours");
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        bar.set_style(style.progress_chars("=> "));
+        Bar { bar, began: Instant::now() }
+    }
+
+    /// Shows how far the files are.
+    pub(crate) fn show_files(&self, progress: &Progress) {
+        let Progress { files, files_total, bytes, bytes_total, tokens, .. } = *progress;
+        self.bar.set_length(bytes_total);
+        self.bar.set_position(bytes);
+        let mut message =
+            format!("{} of {} files", text::grouped(files), text::grouped(files_total));
+        message += &self.rate(tokens, bytes as f64, bytes_total as f64);
+        self.bar.set_message(message);
+    }
+
+    /// Shows how far the texts are.
+    pub(crate) fn show_texts(&self, n_texts: usize, n_tokens: usize) {
+        let total = self.bar.length().unwrap_or(0);
+        self.bar.set_position(n_texts as u64);
+        let mut message =
+            format!("{} of {} texts", text::grouped(n_texts), text::grouped(total as usize));
+        message += &self.rate(n_tokens, n_texts as f64, total as f64);
+        self.bar.set_message(message);
+    }
+
+    fn rate(&self, n_tokens: usize, done: f64, total: f64) -> String {
+        let elapsed = self.began.elapsed();
+        let mut message = String::new();
+        if n_tokens > 0 {
+            let rate = n_tokens as f64 / elapsed.as_secs_f64();
+            message += &format!(", {} tokens/s", text::grouped(rate as usize));
+        }
+        if done > 0.0 && elapsed > Duration::from_secs(1) {
+            let left = elapsed.as_secs_f64() * (total - done) / done;
+            message += &format!(", {} left", text::duration(left));
+        }
+        message
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
