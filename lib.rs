@@ -184,19 +184,18 @@ impl Collection {
         let mut records = self.records(&root.to_string_lossy())?;
         let ledger = ingest::sync(&root, self.embedder()?, options, &known, &mut records, watch)?;
         if !ledger.stopped {
-            self.seal_after_bulk()?;
+            self.store.seal_after_bulk(&self.name, &|| false)?;
         }
         Ok(ledger)
     }
 
-    /// Turns unsealed rows into a segment if there are enough of them to be worth a graph.
-    fn seal_after_bulk(&self) -> Result<()> {
-        /// Scanning this many rows costs less than searching one more segment.
-        const ROWS_WORTH_A_SEGMENT: usize = 4096;
-        if self.store.unsealed(&self.name) > ROWS_WORTH_A_SEGMENT {
-            self.store.seal(&self.name, &|| false)?;
-        }
-        Ok(())
+    /// Turns the rows that are not in a segment yet into one, with a graph; they are scanned until
+    /// then. [`sync`](Collection::sync) does it when it is worth it. False if there were none.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn seal(&self) -> Result<bool> {
+        Ok(self.store.seal(&self.name, &|| false)?)
     }
 
     /// Begins a search.

@@ -23,6 +23,12 @@ use crate::view::View;
 /// How the names of segment files end.
 pub(crate) const SUFFIX: &str = ".seg";
 
+/// Scanning this many rows costs less than searching one more segment.
+const CHEAP_TO_SCAN: usize = 4096;
+
+/// The same while there is no segment at all.
+const CHEAP_BEFORE_FIRST: usize = 256;
+
 /// Rough size of a row's links, ids and checksums in a segment, for asking for space before the work is done.
 const ROW_OVERHEAD_BYTES: usize = 512;
 
@@ -37,6 +43,22 @@ impl Store {
         let collection = self.collection(collection)?;
         let _writer = self.writer();
         seal(self, &collection, cancelled)
+    }
+
+    /// Seals if it is worth it, for the end of a bulk command: more rows than are cheap to scan, or enough for a first
+    /// segment. False if nothing was sealed.
+    ///
+    /// # Errors
+    /// As [`Store::seal`].
+    pub fn seal_after_bulk(
+        &self,
+        collection: &str,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<bool> {
+        let view = self.collection(collection)?.view();
+        let is_first = view.sealed().is_empty();
+        let n_cheap = if is_first { CHEAP_BEFORE_FIRST } else { CHEAP_TO_SCAN };
+        if view.n_unsealed() <= n_cheap { Ok(false) } else { self.seal(collection, cancelled) }
     }
 }
 

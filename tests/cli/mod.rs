@@ -21,7 +21,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The binary, built if need be.
-fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("GEMMULE_BINARY") {
         Some(path) => path.into(),
@@ -40,7 +40,7 @@ fn build() -> PathBuf {
         None => "release",
     };
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "gemmule-cli", "--profile", profile])
+        .args(["build", "--quiet", "--profile", profile])
         .arg("--target-dir")
         .arg(target_dir)
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -180,7 +180,8 @@ fn in_prompt(
     headings: &[String],
     text: &str,
 ) -> Result<(String, Tokens)> {
-    let mut path: Vec<&str> = title.into_iter().chain(headings.iter().map(String::as_str)).collect();
+    let mut path: Vec<&str> =
+        title.into_iter().chain(headings.iter().map(String::as_str)).collect();
     path.dedup();
     loop {
         let joined = path.join(" > ");

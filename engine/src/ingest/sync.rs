@@ -144,8 +144,7 @@ pub fn add<R: Records>(
 }
 
 /// A document that has no vectors yet.
-type Cut =
-    (String, Option<(Stamp, Kind)>, Option<String>, Map<String, Value>, Vec<PreparedChunk>);
+type Cut = (String, Option<(Stamp, Kind)>, Option<String>, Map<String, Value>, Vec<PreparedChunk>);
 
 struct Run<'a, R: Records> {
     embedder: &'a Embedder,

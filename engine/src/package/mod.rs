@@ -234,3 +234,6 @@ fn fingerprint(
     }
     hasher.finalize().to_hex()[..32].to_owned()
 }
+
+#[cfg(test)]
+mod tests;
