@@ -4,7 +4,7 @@
 //! folder --walk--> Found --read--> bytes --extract--> Extracted --chunk--> chunks
 //! ```
 //!
-//! [`walk`] says which files there are, [`extract`] turns one file into text with marks where pages,
+//! [`mod@walk`] says which files there are, [`mod@extract`] turns one file into text with marks where pages,
 //! headings and blocks begin. Both report what they leave out and why: a caller that counts what it
 //! is given can account for every file it saw. Nothing here opens a path outside the folder that was
 //! named, follows what a file says, or prints.
