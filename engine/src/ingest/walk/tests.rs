@@ -124,7 +124,7 @@ fn a_folder_that_may_not_be_read_is_reported_and_the_rest_is_found() {
     write(folder.path(), "closed/a.md", "text");
     write(folder.path(), "open.md", "text");
     let closed = folder.path().join("closed");
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).expect("permissions");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("permissions");
     if fs::read_dir(&closed).is_ok() {
         eprintln!("skipped: this user may read every folder");
         return;

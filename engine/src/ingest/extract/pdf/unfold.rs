@@ -4,10 +4,12 @@
 //! the file unfolds a stream into memory, whole. So each stream is first unfolded here into nothing, with
 //! the bytes counted, and a file beyond [`super::super::Limits::inflated_bytes`] is refused.
 //!
-//! Streams are found by their keyword, not through the file's tables, which a hostile file may bend; each
-//! is tried as zlib, as bare deflate, and behind ASCII filters, and what unfolds to zlib again is followed.
-//! The length of LZW streams is counted from their codes. Two things are refused rather than followed:
-//! LZW or run lengths stacked with another compression, which no producer makes.
+//! Streams are found by their keyword, not through the file's tables, which a hostile file may bend.
+//! Filters are read from the dictionary before the keyword; deflate is tried with and without a zlib
+//! header, since readers try both, and behind ASCII filters. Filters that the dictionary does not name
+//! itself (`/Filter 9 0 R`) may be any of them, so all are tried. The length of LZW streams is counted from
+//! their codes. What no producer makes is refused rather than followed: deflate more than twice over, and
+//! LZW or run lengths stacked with another compression.
 //!
 //! Pictures are not unfolded later, and honest ones are large: a stream that calls itself one counts for
 //! a sixteenth. What this leaves out: streams of a file that is encrypted with an empty password cannot
@@ -23,9 +25,6 @@ use super::super::run::{Watch, size};
 
 /// How far back from a stream its dictionary is looked for.
 const DICTIONARY_BYTES: usize = 2048;
-
-/// How often deflate may be stacked on itself.
-const LAYERS_MAX: usize = 8;
 
 /// Bytes of a picture that count as one.
 const PICTURE_SHARE: u64 = 16;
@@ -45,7 +44,7 @@ pub(super) fn check(bytes: &[u8], watch: &Watch) -> Result<(), Failure> {
             spent.set(left.get().saturating_mul(PICTURE_SHARE));
         }
         let before = spent.get();
-        if names.other_compression && names.deflate {
+        if names.n_deflate > 2 || (names.other_compression && names.n_deflate > 0) {
             return Err(Failure::Failed("refused: a stream is compressed twice over".to_owned()));
         }
         if measure(data, &names, &spent).is_err() {
@@ -76,26 +75,42 @@ fn streams(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// What a stream's dictionary names.
 struct Names {
-    deflate: bool,
+    n_deflate: usize,
     other_compression: bool,
     ascii_85: bool,
     ascii_hex: bool,
     lzw: bool,
+    /// It has a filter, but not one that we know by its name.
+    indirect: bool,
     is_picture: bool,
 }
 
 impl Names {
     fn of(dictionary: &[u8]) -> Names {
         let dictionary = plain_names(dictionary);
-        let has = |name: &[u8]| memchr::memmem::find(&dictionary, name).is_some();
-        let lzw = has(b"LZW");
+        let count = |name: &[u8]| {
+            let ends = |at: &usize| {
+                !dictionary.get(at + name.len()).is_some_and(u8::is_ascii_alphanumeric)
+            };
+            memchr::memmem::find_iter(&dictionary, name).filter(ends).count()
+        };
+        let has = |long: &[u8], short: &[u8]| count(long) + count(short) > 0;
+        let n_deflate = count(b"/FlateDecode") + count(b"/Fl");
+        let (ascii_85, ascii_hex) =
+            (has(b"/ASCII85Decode", b"/A85"), has(b"/ASCIIHexDecode", b"/AHx"));
+        let (lzw, runs) = (has(b"/LZWDecode", b"/LZW"), has(b"/RunLengthDecode", b"/RL"));
+        let pictures = has(b"/DCTDecode", b"/DCT")
+            || has(b"/CCITTFaxDecode", b"/CCF")
+            || has(b"/JPXDecode", b"/JBIG2Decode");
+        let known = n_deflate > 0 || ascii_85 || ascii_hex || lzw || runs || pictures;
         Names {
-            deflate: has(b"/Fl"),
-            other_compression: lzw || has(b"/RunLength") || has(b"/RL"),
-            ascii_85: has(b"/ASCII85Decode") || has(b"/A85"),
-            ascii_hex: has(b"/ASCIIHexDecode") || has(b"/AHx"),
+            n_deflate,
+            other_compression: lzw || runs,
+            ascii_85,
+            ascii_hex,
             lzw,
-            is_picture: has(b"/Image") && !has(b"/ObjStm") && !has(b"/XRef"),
+            indirect: has(b"/Filter", b"/F") && !known,
+            is_picture: count(b"/Image") > 0 && !has(b"/ObjStm", b"/XRef"),
         }
     }
 }
@@ -122,21 +137,30 @@ fn plain_names(dictionary: &[u8]) -> Vec<u8> {
 
 /// Unfolds a stream in every way that may apply; an error means there is nothing left to spend.
 fn measure(data: &[u8], names: &Names, left: &Cell<u64>) -> Result<(), Exhausted> {
-    if names.lzw {
-        return spend(left, lzw_bytes(data));
+    if names.lzw || names.indirect {
+        spend(left, lzw_bytes(data))?;
     }
-    if names.ascii_85 {
-        let data = ascii_85(data);
-        return inflate(Box::new(&*data), left, 0);
+    let n_layers = if names.indirect { 2 } else { names.n_deflate };
+    let plain;
+    let data = match (names.ascii_85, names.ascii_hex) {
+        (true, _) => {
+            plain = ascii_85(data);
+            &plain
+        }
+        (_, true) => {
+            plain = ascii_hex(data);
+            &plain
+        }
+        _ => data,
+    };
+    for outer in HEADERS.into_iter().filter(|_| n_layers > 0) {
+        drain(inflate(data, outer), left)?;
+        for inner in HEADERS.into_iter().filter(|_| n_layers > 1) {
+            let layer = Metered { inner: inflate(data, outer), left };
+            drain(inflate(layer, inner), left)?;
+        }
     }
-    if names.ascii_hex {
-        let data = ascii_hex(data);
-        return inflate(Box::new(&*data), left, 0);
-    }
-    if is_zlib(data) {
-        return inflate(Box::new(data), left, 0);
-    }
-    drain(DeflateDecoder::new(data), left).map(|_| ())
+    Ok(())
 }
 
 /// There is nothing left to spend.
@@ -147,54 +171,28 @@ fn spend(left: &Cell<u64>, n_bytes: u64) -> Result<(), Exhausted> {
     Ok(())
 }
 
-/// Whether two bytes are the header of a zlib stream.
-fn is_zlib(head: &[u8]) -> bool {
-    match *head {
-        [method, flags, ..] => {
-            method & 0x0f == 8 && u16::from_be_bytes([method, flags]).is_multiple_of(31)
-        }
-        _ => false,
+/// Whether deflated data begins with zlib's header.
+#[derive(Clone, Copy)]
+enum Header {
+    Zlib,
+    None,
+}
+
+const HEADERS: [Header; 2] = [Header::Zlib, Header::None];
+
+fn inflate<'a>(data: impl Read + 'a, header: Header) -> Box<dyn Read + 'a> {
+    match header {
+        Header::Zlib => Box::new(ZlibDecoder::new(data)),
+        Header::None => Box::new(DeflateDecoder::new(data)),
     }
 }
 
-fn inflate<'a>(
-    data: Box<dyn Read + 'a>,
-    left: &'a Cell<u64>,
-    n_layers: usize,
-) -> Result<(), Exhausted> {
-    let mut layer = Metered { inner: ZlibDecoder::new(data), left };
-    let mut head = [0; 2];
-    let n_head = read_some(&mut layer, &mut head)?;
-    if n_layers < LAYERS_MAX && is_zlib(&head[..n_head]) {
-        let whole = io::Cursor::new(head).chain(layer);
-        return inflate(Box::new(whole), left, n_layers + 1);
-    }
-    match io::copy(&mut layer, &mut io::sink()) {
-        Err(error) if is_exhausted(&error) => Err(Exhausted),
-        // Where the data breaks off, so does what a reader can keep of it.
-        _ => Ok(()),
-    }
-}
-
-fn drain(reader: impl Read, left: &Cell<u64>) -> Result<u64, Exhausted> {
+/// Reads to the end, or to where the data breaks off: so far a reader keeps it.
+fn drain(reader: impl Read, left: &Cell<u64>) -> Result<(), Exhausted> {
     match io::copy(&mut Metered { inner: reader, left }, &mut io::sink()) {
         Err(error) if is_exhausted(&error) => Err(Exhausted),
-        outcome => Ok(outcome.unwrap_or(0)),
+        _ => Ok(()),
     }
-}
-
-/// Fills as much of `head` as there is.
-fn read_some(reader: &mut impl Read, head: &mut [u8]) -> Result<usize, Exhausted> {
-    let mut n_read = 0;
-    while n_read < head.len() {
-        match reader.read(&mut head[n_read..]) {
-            Ok(0) => break,
-            Ok(n) => n_read += n,
-            Err(error) if is_exhausted(&error) => return Err(Exhausted),
-            Err(_) => break,
-        }
-    }
-    Ok(n_read)
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

@@ -142,13 +142,19 @@ fn streams_that_unfold_too_far_are_refused_however_they_are_wrapped() {
     let twice = deflated(&once);
     let hex: Vec<u8> = once.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect();
     let lzw = spaces_in_lzw();
+    // A stored block whose first byte passes for zlib's, and then the bomb without a header.
+    let mut bare = b"\x78\x01\x00\xfe\xff\x00".to_vec();
+    bare.extend(&once[2..]);
     let limits = Limits { inflated_bytes: 1 << 20, ..Limits::default() };
     for (dictionary, data) in [
         ("/Filter /FlateDecode", &once),
         ("/Filter /F#6cateDecode", &once),
         ("/Filter 9 0 R", &once),
         ("/Type /ObjStm /N 1 /First 4 /Filter /FlateDecode", &once),
+        ("/Filter /FlateDecode", &bare),
         ("/Filter [/FlateDecode /FlateDecode]", &twice),
+        ("/Filter 9 0 R", &twice),
+        ("/Filter 9 0 R", &lzw),
         ("/Filter [/ASCIIHexDecode /FlateDecode]", &hex),
         ("/Filter /LZWDecode", &lzw),
         ("/Filter [/LZWDecode /FlateDecode]", &lzw),
