@@ -1,8 +1,8 @@
 //! What can be said on the command line. Each command's help has an example.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
@@ -85,8 +85,8 @@ pub(crate) struct HowToIndex {
     #[arg(long, value_name = "N")]
     pub(crate) dims: Option<usize>,
     /// Cut texts into chunks of at most this many tokens.
-    #[arg(long, value_name = "N")]
-    pub(crate) chunk_tokens: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub(crate) chunk_tokens: Option<usize>,
 }
 
 /// Find the passages that come closest to a question.
@@ -98,8 +98,8 @@ pub(crate) struct Search {
     /// What you would like to know, in your own words.
     pub(crate) query: String,
     /// At most this many hits.
-    #[arg(short, value_name = "N", default_value = "10")]
-    pub(crate) k: NonZeroUsize,
+    #[arg(short, value_name = "N", default_value = "10", value_parser = at_least_one())]
+    pub(crate) k: usize,
     /// Index or refresh this folder or file first, and show only what lies there.
     #[arg(long = "in", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) within: Option<PathBuf>,
@@ -242,4 +242,8 @@ pub(crate) struct Completions {
 pub(crate) struct Man {
     /// A command.
     pub(crate) command: Option<String>,
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }

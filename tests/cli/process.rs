@@ -53,8 +53,8 @@ fn a_closed_pipe_is_success() {
     assert!(first.starts_with('['), "{first}");
     assert_success_in_silence(child);
 
-    let child = place.command(&["man"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = child.spawn().unwrap();
+    let mut command = place.command(&["man"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_success_in_silence(child);
 }

@@ -39,7 +39,7 @@ pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyho
     collection.embedder()?;
     let began = Instant::now();
     let answer = match &flags.within {
-        None => request(&collection, flags, flags.k.get()).run()?,
+        None => request(&collection, flags, flags.k).run()?,
         Some(path) => search_below(&collection, flags, &text::absolute(path))?,
     };
     let millis = began.elapsed().as_secs_f64() * 1000.0;
@@ -92,13 +92,13 @@ fn search_below(
     flags: &Search,
     root: &Path,
 ) -> Result<Answer, gemmule::Error> {
-    let mut limit = flags.k.get();
+    let mut limit = flags.k;
     loop {
         let mut answer = request(collection, flags, limit).run()?;
         let n_found = answer.hits.len();
         answer.hits.retain(|hit| Path::new(&hit.document).starts_with(root));
-        if answer.hits.len() >= flags.k.get() || n_found < limit {
-            answer.hits.truncate(flags.k.get());
+        if answer.hits.len() >= flags.k || n_found < limit {
+            answer.hits.truncate(flags.k);
             return Ok(answer);
         }
         limit = limit.saturating_mul(8);
