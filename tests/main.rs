@@ -6,6 +6,8 @@ mod cli;
 mod coverage;
 /// Indexing killed at random moments, and finished later.
 mod crash;
+/// What an edit of a long file costs.
+mod edits;
 /// Answers of the graph against those of the exact scan.
 mod recall;
 /// House rules that a text search can see.

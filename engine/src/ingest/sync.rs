@@ -326,3 +326,6 @@ fn batch_len(rest: &[Result<Found, Refused>]) -> usize {
     });
     fits.count().max(1)
 }
+
+#[cfg(test)]
+mod tests;
