@@ -27,12 +27,14 @@ fn recall(collection: &Collection, queries: &[String]) -> f64 {
 
 /// Short texts that share most of their words, so that neighbours are close.
 fn texts(n: usize) -> Vec<String> {
+    fn pick(list: &[&'static str], i: usize) -> &'static str {
+        list[i % list.len()]
+    }
     let who = ["the engineer", "a farmer", "my sister", "the pilot", "an old teacher", "the baker"];
     let does = ["repairs", "sells", "paints", "forgets", "carries", "studies", "hides"];
     let what = ["a bridge", "the engine", "three apples", "a map of the coast", "his violin"];
     let place =
         ["in winter", "near the harbour", "before breakfast", "under the roof", "on a train"];
-    let pick = |list: &'static [&str], i: usize| list[i % list.len()];
     let text = |i: usize| {
         let (a, b) = (i / 6, i / 42);
         format!(

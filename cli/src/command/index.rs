@@ -58,7 +58,7 @@ pub(super) fn sync(
 ) -> anyhow::Result<Ledger> {
     let mut options = IngestOptions::default();
     if let Some(n_tokens) = how.chunk_tokens {
-        options.chunk = ChunkOptions { tokens: n_tokens, ..options.chunk };
+        options.chunk = ChunkOptions { tokens: n_tokens };
     }
     let mut whole = Ledger::default();
     for path in paths {

@@ -108,7 +108,7 @@ pub(super) fn softmax(scores: &mut [f32], n: usize, scale: f32, visible: &[(usiz
 pub(super) fn geglu(gate_up: &[f32], width: usize, out: &mut [f32]) {
     assert_eq!(gate_up.len(), 2 * out.len());
     // 0.5 (1 + tanh u) = 1 / (1 + e^-2u), with u = sqrt(2 / pi) (z + 0.044715 z^3)
-    const TWICE_ROOT: f32 = 1.595_769_1;
+    const TWICE_ROOT: f32 = 1.595_769;
     for (row, out) in gate_up.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
         let (gate, up) = row.split_at(width);
         for ((out, &z), up) in out.iter_mut().zip(gate).zip(up) {

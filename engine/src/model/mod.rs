@@ -1,6 +1,6 @@
 //! Token ids to vectors: the forward pass of EmbeddingGemma, twice.
 //!
-//! [`reference`] is the definition: small, in f32, from tensor operations that carry gradients, so
+//! [`mod@reference`] is the definition: small, in f32, from tensor operations that carry gradients, so
 //! that one graph serves as oracle and for training. `fast` is what runs: the same numbers from flat
 //! buffers and kernels. The first is tested against transformers, the second against the first.
 //!

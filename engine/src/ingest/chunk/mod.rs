@@ -36,11 +36,13 @@
 //! # What is not promised
 //!
 //! - How far an edit reaches. A tested expectation, not a bound: in random documents of hundreds of
-//!   paragraphs, at most three chunks are new after one paragraph came, went or changed, in at least
-//!   99 of 100 cases. A changed heading changes the path of the chunks below it, not their ranges.
-//! - A smallest size: a short section between long ones is a short chunk.
+//!   paragraphs and at the default size, at most three chunks are new after one paragraph came, went or
+//!   changed, in at least 99 of 100 cases. Where a paragraph is as long as a chunk, it is a little
+//!   more. A changed heading changes the path of the chunks below it, not their ranges.
+//! - A smallest size: a short section between long ones is a short chunk. Nor full chunks: text is cut
+//!   where it is best cut, and running text fills about two thirds of the limit.
 //! - Text that repeats itself has no content to choose by. There cuts are counted from the start of
-//!   the run, so that the chunks are full.
+//!   the run, which fills the chunks and moves the cuts after an edit.
 //!
 //! Chunks do not overlap because an overlap is embedded twice and stored twice; what a chunk lacks in
 //! context comes from its headings and the document's title, which go into the prompt.

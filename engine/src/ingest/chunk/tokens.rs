@@ -55,11 +55,6 @@ impl TokenStarts {
     }
 }
 
-/// Counts the tokens of a text exactly.
-pub(super) fn count(text: &str, tokenizer: &Tokenizer) -> Result<usize> {
-    Ok(tokenizer.encode_fast(text, false).map_err(Error::Tokenize)?.len())
-}
-
 /// The end of the piece that begins at `at`: the end of the text, else the last place in reach where
 /// white space begins, else as far as a piece may go.
 fn piece_end(text: &str, at: usize) -> usize {

@@ -1,4 +1,4 @@
-//! What the chunker promises, with nano's tokenizer.
+//! What the chunker promises, with nano's tokenizer unless said otherwise.
 
 mod hostile;
 mod measure;
@@ -61,7 +61,12 @@ fn markdown(text: &str) -> Extracted {
 
 /// Cuts a text into chunks of at most so many tokens.
 fn cut(extracted: &Extracted, tokens: usize) -> Vec<Chunk> {
-    chunk(extracted, tokenizer(), &ChunkOptions { tokens }).expect("chunks")
+    cut_with(tokenizer(), extracted, tokens)
+}
+
+/// Cuts a text with another tokenizer.
+fn cut_with(tokenizer: &Tokenizer, extracted: &Extracted, tokens: usize) -> Vec<Chunk> {
+    chunk(extracted, tokenizer, &ChunkOptions { tokens }).expect("chunks")
 }
 
 /// Cuts, and proves what holds for every text: order, coverage, trimming, exact counts, the limit.
