@@ -9,6 +9,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::output::Output;
 use crate::text;
 
+/// What is being done, a bar, and numbers: those that do not fit the terminal are cut.
+const TEMPLATE: &str = "{prefix} [{bar:20}] {wide_msg}";
+
+/// Columns of the text before the bar.
+const WHAT_COLUMNS: usize = 24;
+
 /// A bar, or nothing if nobody would see it.
 pub(crate) struct Bar {
     bar: ProgressBar,
@@ -18,28 +24,27 @@ pub(crate) struct Bar {
 impl Bar {
     /// A bar for the files of this folder.
     pub(crate) fn of_files(output: &Output, path: &Path) -> Bar {
-        let bar = Bar::new(output, "{prefix} [{bar:24}] {msg}");
-        bar.bar.set_prefix(text::printable(&path.display().to_string()));
+        let bar = Bar::new(output, &text::relative(&path.display().to_string()));
         bar.bar.set_message("looking");
         bar
     }
 
     /// A bar for a number of texts.
-    pub(crate) fn of_texts(output: &Output, what: String, n_texts: usize) -> Bar {
-        let bar = Bar::new(output, "{prefix} [{bar:24}] {msg}");
-        bar.bar.set_prefix(text::printable(&what));
+    pub(crate) fn of_texts(output: &Output, what: &str, n_texts: usize) -> Bar {
+        let bar = Bar::new(output, what);
         bar.bar.set_length(n_texts as u64);
         bar
     }
 
-    fn new(output: &Output, template: &str) -> Bar {
+    fn new(output: &Output, what: &str) -> Bar {
         let target = match output.shows_progress() {
             true => ProgressDrawTarget::stderr_with_hz(8),
             false => ProgressDrawTarget::hidden(),
         };
-        let style = ProgressStyle::with_template(template).expect("the template is ours");
+        let style = ProgressStyle::with_template(TEMPLATE).expect("the template is ours");
         let bar = ProgressBar::with_draw_target(Some(0), target);
         bar.set_style(style.progress_chars("=> "));
+        bar.set_prefix(text::shortened(what, WHAT_COLUMNS));
         Bar { bar, began: Instant::now() }
     }
 

@@ -216,7 +216,7 @@ fn embed(
         Ok(tokens)
     };
     let tokens: Vec<Tokens> = texts.par_iter().map(tokenize).collect::<Result<_, Error>>()?;
-    let bar = Bar::of_texts(output, set.to_owned(), texts.len());
+    let bar = Bar::of_texts(output, set, texts.len());
     let vectors = embedder.embed(&tokens, |n_texts, n_tokens| {
         bar.show_texts(n_texts, n_tokens);
         !interrupt::is_asked()
