@@ -180,8 +180,12 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     pub(crate) dims: Vec<usize>,
     /// Compare with every document, or search as a database does.
-    #[arg(long, value_enum, value_name = "WAY", default_value = "exact")]
-    pub(crate) through: Through,
+    #[arg(long, value_enum, value_name = "WAY", value_delimiter = ',', default_value = "exact")]
+    pub(crate) through: Vec<Through>,
+    /// Cut documents into chunks of at most this many tokens, as `index` does; a document's score is
+    /// that of its best chunk. Without it a document is one vector.
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub(crate) chunk_tokens: Option<usize>,
 }
 
 /// How documents are found.

@@ -1,7 +1,8 @@
 //! `gemmule eval`: how well a model finds, by sets that know the answers.
 //!
 //! A document is one vector: its whole text under the document prompt with its title, cut after
-//! [`DOCUMENT_TOKENS`]; how many were cut is reported. Through `exact`, vectors are cut to each width,
+//! [`DOCUMENT_TOKENS`]; how many were cut is reported. With `--chunk-tokens` it is as many as `index`
+//! would make, none of it is left out, and its best chunk counts. Through `exact`, vectors are cut to each width,
 //! scaled to unit length and compared in f32. Through `ann`, a database is made of them, sealed, and
 //! searched as any other: what is measured then is its graph over int8 codes of the width, its
 //! re-scoring at full width included. Sentence pairs have no graph; they are always exact.
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use gemmule::Embedder;
 use gemmule::engine::eval::measure::{Retrieval, spearman};
-use gemmule::engine::eval::{Beir, Sts};
+use gemmule::engine::eval::{Beir, BeirDocument, Sts};
+use gemmule::engine::ingest::{self, ChunkOptions, Extracted};
 use gemmule::engine::{Error, Tokens};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -70,7 +72,7 @@ pub(crate) fn run(flags: &Eval, output: &mut Output) -> anyhow::Result<Done> {
             false => Set::Sts(Sts::read(&path)?),
         };
         let measured = match &set {
-            Set::Beir(set) => measure_beir(set, &embedder, &widths, flags.through, output),
+            Set::Beir(set) => measure_beir(set, &embedder, &widths, flags, output),
             Set::Sts(set) => measure_sts(set, &embedder, &widths, output),
         };
         match measured {
@@ -119,17 +121,12 @@ fn measure_beir(
     set: &Beir,
     embedder: &Embedder,
     widths: &[usize],
-    through: Through,
+    flags: &Eval,
     output: &Output,
 ) -> anyhow::Result<Vec<Row>> {
     let query_prompt = embedder.prompt("query")?;
     let queries: Vec<(String, &str)> =
         set.judged_queries().map(|(_, text)| (query_prompt.to_owned(), text.as_str())).collect();
-    let documents = set.documents.iter().map(|document| {
-        let title = Some(&*document.title).filter(|title| !title.is_empty());
-        Ok((embedder.document_prompt(title)?, document.text.as_str()))
-    });
-    let documents = documents.collect::<Result<Vec<_>, Error>>()?;
     if set.n_unknown > 0 {
         output.note(format_args!(
             "warning  {}: {} name a query or document that is not in the set",
@@ -138,11 +135,12 @@ fn measure_beir(
         ));
     }
     let (queries, _) = embed(embedder, &queries, embedder.package().window, &set.name, output)?;
-    let (documents, n_cut) = embed(embedder, &documents, DOCUMENT_TOKENS, &set.name, output)?;
-    note_cut(&set.name, n_cut, DOCUMENT_TOKENS, output);
-    let ids: Vec<&str> = set.documents.iter().map(|document| &*document.id).collect();
+    let (ids, documents, n_cut) = match flags.chunk_tokens {
+        None => embed_whole(set, embedder, output)?,
+        Some(n_tokens) => embed_chunks(set, embedder, n_tokens, output)?,
+    };
     let judged: Vec<&str> = set.judged_queries().map(|(id, _)| &**id).collect();
-    let measure = |&dims: &usize| {
+    let measure = |(through, dims): (Through, usize)| {
         let rankings = match through {
             Through::Exact => retrieve::exact(&queries, &documents, &ids, dims),
             Through::Ann => retrieve::through_database(&queries, &documents, &ids, dims)?,
@@ -155,7 +153,49 @@ fn measure_beir(
         };
         Ok(Row { set: set.name.clone(), dims, quant, through, measured, n_cut })
     };
-    widths.iter().map(measure).collect()
+    let ways = flags.through.iter();
+    ways.flat_map(|way| widths.iter().map(|dims| (*way, *dims))).map(measure).collect()
+}
+
+/// The id of each vector's document, the vectors, and how many texts were cut.
+type Vectors<'a> = (Vec<&'a str>, Vec<Vec<f32>>, usize);
+
+fn title_of(document: &BeirDocument) -> Option<&str> {
+    Some(&*document.title).filter(|title| !title.is_empty())
+}
+
+fn embed_whole<'a>(
+    set: &'a Beir,
+    embedder: &Embedder,
+    output: &Output,
+) -> Result<Vectors<'a>, Error> {
+    let documents = set.documents.iter().map(|document| {
+        Ok((embedder.document_prompt(title_of(document))?, document.text.as_str()))
+    });
+    let documents = documents.collect::<Result<Vec<_>, Error>>()?;
+    let (vectors, n_cut) = embed(embedder, &documents, DOCUMENT_TOKENS, &set.name, output)?;
+    note_cut(&set.name, n_cut, DOCUMENT_TOKENS, output);
+    Ok((set.documents.iter().map(|document| &*document.id).collect(), vectors, n_cut))
+}
+
+/// A document's chunks follow each other.
+fn embed_chunks<'a>(
+    set: &'a Beir,
+    embedder: &Embedder,
+    n_tokens: usize,
+    output: &Output,
+) -> Result<Vectors<'a>, Error> {
+    let options = ChunkOptions { tokens: n_tokens };
+    let cut = |document: &'a BeirDocument| {
+        let title = title_of(document).map(str::to_owned);
+        let extracted = Extracted::plain(&*document.text, title);
+        let chunks = ingest::prepare(&extracted, embedder, &options)?;
+        Ok(chunks.into_iter().map(|chunk| (&*document.id, chunk.tokens)).collect::<Vec<_>>())
+    };
+    let chunks: Vec<_> = set.documents.par_iter().map(cut).collect::<Result<Vec<_>, Error>>()?;
+    let (ids, tokens): (Vec<&str>, Vec<Tokens>) = chunks.into_iter().flatten().unzip();
+    let vectors = embed_tokens(embedder, &tokens, &set.name, output)?;
+    Ok((ids, vectors, 0))
 }
 
 fn measure_sts(
@@ -216,12 +256,21 @@ fn embed(
         Ok(tokens)
     };
     let tokens: Vec<Tokens> = texts.par_iter().map(tokenize).collect::<Result<_, Error>>()?;
-    let bar = Bar::of_texts(output, set, texts.len());
-    let vectors = embedder.embed(&tokens, |n_texts, n_tokens| {
+    let vectors = embed_tokens(embedder, &tokens, set, output)?;
+    Ok((vectors, tokens.iter().filter(|tokens| tokens.n_dropped > 0).count()))
+}
+
+fn embed_tokens(
+    embedder: &Embedder,
+    tokens: &[Tokens],
+    set: &str,
+    output: &Output,
+) -> Result<Vec<Vec<f32>>, Error> {
+    let bar = Bar::of_texts(output, set, tokens.len());
+    embedder.embed(tokens, |n_texts, n_tokens| {
         bar.show_texts(n_texts, n_tokens);
         !interrupt::is_asked()
-    })?;
-    Ok((vectors, tokens.iter().filter(|tokens| tokens.n_dropped > 0).count()))
+    })
 }
 
 fn print(rows: &[Row], output: &mut Output) -> anyhow::Result<()> {

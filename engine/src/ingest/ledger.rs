@@ -39,7 +39,7 @@ pub struct FileReport {
     pub state: FileState,
     /// Why, where it is not plain.
     pub reason: Option<String>,
-    /// Chunks it has in the collection now.
+    /// Chunks it was cut into in this run; 0 for a file that was not cut.
     pub chunks: usize,
     /// Tokens of those chunks, prompts included.
     pub tokens: usize,

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::document::Document;
 use super::examine::{IngestOptions, Outcome, Prepared, PreparedChunk, Stamp, examine, prepare};
-use super::extract::{Extracted, Failure, Kind, Offsets};
+use super::extract::{Extracted, Failure, Kind};
 use super::ledger::{FileReport, FileState, Ledger, Progress};
 use super::walk::{Found, Refused, walk};
 use crate::embedder::{Embedder, Tokens};
@@ -24,7 +24,7 @@ use crate::{Error, Result};
 
 /// A batch ends at this many files or bytes, whichever comes first: a second or so of embedding.
 const BATCH_FILES: usize = 64;
-const BATCH_BYTES: u64 = 128 << 10;
+const BATCH_BYTES: u64 = 64 << 10;
 
 /// A text with its vectors.
 #[derive(Clone, Debug)]
@@ -130,10 +130,9 @@ pub fn add<R: Records>(
 ) -> Result<Ledger, R::Error> {
     let cut = |document: Document| {
         let Document { id, text, title, meta } = document;
-        let (kind, offsets) = (Kind::Plain, Offsets::Text);
-        let extracted = Extracted { text, offsets, marks: Vec::new(), title, meta, kind };
+        let extracted = Extracted::plain(text, title);
         let chunks = prepare(&extracted, embedder, &options.chunk)?;
-        Ok((id, None, extracted.title, extracted.meta, chunks))
+        Ok((id, None, extracted.title, meta, chunks))
     };
     let cut: Vec<Cut> = documents.into_iter().map(cut).collect::<Result<_>>()?;
     let (known, ledger, progress) = (&BTreeMap::new(), Ledger::default(), Progress::default());

@@ -1,6 +1,7 @@
 //! Rankings of documents for queries: by comparing all of them, or through a database.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use anyhow::Context;
 use gemmule::storage::{Chunk, Document, Space, Store};
@@ -30,11 +31,15 @@ pub(super) fn exact(
         documents.par_iter().map(|full| vector::cut(full, dims)).collect();
     let rank = |query: &Vec<f32>| {
         let query = vector::cut(query, dims);
-        let mut scored: Vec<(&str, f32)> = ids
-            .iter()
-            .zip(&documents)
-            .map(|(id, document)| (*id, vector::dot(&query, document)))
-            .collect();
+        let mut scored: Vec<(&str, f32)> = Vec::with_capacity(ids.len());
+        for (id, chunk) in ids.iter().zip(&documents) {
+            let score = vector::dot(&query, chunk);
+            match scored.last_mut() {
+                // Chunks of one document follow each other; its best counts.
+                Some((last, best)) if last == id => *best = best.max(score),
+                _ => scored.push((*id, score)),
+            }
+        }
         // Equal scores as trec_eval has them, so that the cut at the depth is its cut too.
         let best_first = |a: &(&str, f32), b: &(&str, f32)| -> Ordering {
             b.1.total_cmp(&a.1).then_with(|| b.0.cmp(a.0))
@@ -68,23 +73,35 @@ pub(super) fn through_database(
         dims,
     };
     store.create(NAME, &space)?;
-    let rows = (0..).zip(ids).zip(documents);
-    let rows: Vec<Document> =
-        rows.map(|((row_idx, id), full)| document(row_idx, id, full)).collect();
+    let mut rows: Vec<Document> = Vec::new();
+    for ((row_idx, id), full) in (0..).zip(ids).zip(documents) {
+        match rows.last_mut() {
+            Some(document) if document.id == *id => document.chunks.push(chunk(row_idx, full)),
+            _ => rows.push(document(id, chunk(row_idx, full))),
+        }
+    }
+    let most_chunks = rows.iter().map(|document| document.chunks.len()).max().unwrap_or(1);
     for batch in rows.chunks(BATCH) {
         store.put(NAME, batch)?;
     }
     store.seal(NAME, &|| false)?;
     let ask = |query: &Vec<f32>| -> anyhow::Result<Ranking> {
-        let answer = store.search(NAME, query, DEPTH, false)?;
-        Ok(answer.hits.into_iter().map(|hit| (hit.document, hit.score)).collect())
+        // Enough chunks for as many documents, whichever they are.
+        let answer = store.search(NAME, query, DEPTH * most_chunks, false)?;
+        let mut seen = HashSet::new();
+        let best = answer.hits.into_iter().filter(|hit| seen.insert(hit.document.clone()));
+        Ok(best.take(DEPTH).map(|hit| (hit.document, hit.score)).collect())
     };
     queries.par_iter().map(ask).collect()
 }
 
-/// A document without text: only its vector is asked for.
-fn document(row_idx: u128, id: &str, full: &[f32]) -> Document {
-    let chunk = Chunk {
+/// A document without text: only its vectors are asked for.
+fn document(id: &str, first: Chunk) -> Document {
+    Document { id: id.to_owned(), source: None, title: None, meta: Map::new(), chunks: vec![first] }
+}
+
+fn chunk(row_idx: u128, full: &[f32]) -> Chunk {
+    Chunk {
         text: String::new(),
         hash: row_idx.to_le_bytes(),
         range: 0..0,
@@ -92,6 +109,5 @@ fn document(row_idx: u128, id: &str, full: &[f32]) -> Document {
         headings: Vec::new(),
         n_tokens: 0,
         vector: full.iter().map(|x| f16::from_f32(*x)).collect(),
-    };
-    Document { id: id.to_owned(), source: None, title: None, meta: Map::new(), chunks: vec![chunk] }
+    }
 }

@@ -60,6 +60,20 @@ pub struct Extracted {
     pub kind: Kind,
 }
 
+impl Extracted {
+    /// A text that a program hands over, without marks.
+    pub fn plain(text: impl Into<String>, title: Option<String>) -> Extracted {
+        Extracted {
+            text: text.into(),
+            offsets: Offsets::Text,
+            marks: Vec::new(),
+            title,
+            meta: Map::new(),
+            kind: Kind::Plain,
+        }
+    }
+}
+
 /// What the byte ranges of an extracted text refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offsets {
