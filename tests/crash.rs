@@ -69,7 +69,7 @@ fn answers(collection: &Collection) -> Vec<(String, u32, u32)> {
 fn a_killed_run_loses_nothing_and_is_finished_by_the_next() {
     let rounds = std::env::var("GEMMULE_CRASH_ROUNDS");
     let (n_rounds, n_files): (usize, usize) = match rounds {
-        Ok(rounds) => (rounds.parse().expect("GEMMULE_CRASH_ROUNDS is a number"), 400),
+        Ok(rounds) => (rounds.parse().expect("GEMMULE_CRASH_ROUNDS is a number"), 180),
         Err(_) => (3, 60),
     };
     let seed = std::env::var("GEMMULE_CRASH_SEED").map_or(20, |seed| seed.parse().unwrap());
