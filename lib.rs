@@ -84,7 +84,9 @@ impl Database {
                 let known = known.as_ref();
                 let model = model.or(known.map(|space| &*space.model));
                 let loaded = Embedder::open(model.unwrap_or(engine::package::NANO))?;
-                let space = space_of(&loaded, dims.or(known.map(|space| space.dims)))?;
+                // Another model is refused by its fingerprint, not by a width that it does not have.
+                let same = known.filter(|space| space.fingerprint == loaded.package().fingerprint);
+                let space = space_of(&loaded, dims.or(same.map(|space| space.dims)))?;
                 self.store.create(name, &space)?;
                 embedder.get_or_init(|| loaded);
                 space

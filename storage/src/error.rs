@@ -215,7 +215,7 @@ impl Error {
             Error::Space { collection, existing, asked } => write!(
                 f,
                 "collection {collection:?} holds vectors of {existing}, not of {asked}; \
-                 use the first, or reembed the collection with the second"
+                 use the first, or put the documents into another collection"
             ),
             Error::Width { full_width, dims } => write!(
                 f,

@@ -1,5 +1,7 @@
 //! `status`, `get`, `list`, `delete`, `model`, `completions`, `man`.
 
+use std::path::Path;
+
 use super::{Place, hit_ids};
 
 #[test]
@@ -115,4 +117,13 @@ fn completions_and_manual_pages_are_there() {
     let page = place.run(&["man", "search"]);
     assert!(page.stdout.contains("context"), "{page:?}");
     place.run(&["man", "nothing"]).expect_error(2, &["nothing"]);
+}
+
+#[test]
+fn another_model_is_refused_for_a_collection_that_has_one() {
+    let place = Place::with_documents();
+    place.json(&["index", "docs"]);
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tiny/gqa");
+    let ran = place.run(&["index", "docs", "--model", tiny.to_str().unwrap()]);
+    ran.expect_error(1, &["nano", "gqa"]);
 }
