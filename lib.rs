@@ -351,7 +351,8 @@ impl Search<'_> {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         if self.n_context > 0 {
             let idx = chunk.chunk_idx;
-            let wanted = idx.saturating_sub(self.n_context)..idx.saturating_add(self.n_context + 1);
+            let end = idx.saturating_add(self.n_context).saturating_add(1);
+            let wanted = idx.saturating_sub(self.n_context)..end;
             let chunks = self.collection.chunks(&document, wanted)?;
             let (left, right) = chunks.into_iter().partition(|chunk| chunk.chunk_idx <= idx);
             (before, after) = (left, right);

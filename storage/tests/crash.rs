@@ -7,7 +7,7 @@
 //!
 //! `GEMMULE_CRASH_ROUNDS` sets the number of kills, `GEMMULE_CRASH_SEED` the first seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -165,6 +165,12 @@ fn round(dir: &Path, seed: u64, acked: u64, numbers: &mut Numbers) -> (u64, Stri
     (last_acked, if seen.is_empty() { "start".to_owned() } else { doing.to_owned() })
 }
 
+/// Names in the folder of segments, whole and half written.
+fn segment_files(dir: &Path) -> BTreeSet<String> {
+    let Ok(entries) = std::fs::read_dir(dir.join("segments")) else { return BTreeSet::new() };
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
 fn setting(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {
         Ok(value) => value.parse().unwrap_or_else(|_| panic!("{variable} is no number: {value}")),
@@ -177,16 +183,23 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     let n_rounds = setting("GEMMULE_CRASH_ROUNDS", 6);
     let first_seed = setting("GEMMULE_CRASH_SEED", 1);
     let mut kills: BTreeMap<String, u64> = BTreeMap::new();
-    let mut n_acked = 0;
+    let (mut n_acked, mut n_half_written, mut n_unnamed) = (0, 0, 0);
     for start in (0..n_rounds).step_by(ROUNDS_EACH as usize) {
         let seed = first_seed + start;
         let mut numbers = Numbers(seed);
         let dir = TempDir::new().unwrap();
         let mut acked = 0;
+        let mut left = BTreeSet::new();
         for _ in start..n_rounds.min(start + ROUNDS_EACH) {
             let (now_acked, doing) = round(dir.path(), seed, acked, &mut numbers);
             acked = now_acked;
             *kills.entry(doing).or_default() += 1;
+            let now = segment_files(dir.path());
+            n_half_written += u64::from(now.iter().any(|name| name.ends_with(".part")));
+            // Only an opening removes a segment's file, and only one that no record names.
+            let is_gone = |name: &&String| name.ends_with(".seg") && !now.contains(*name);
+            n_unnamed += u64::from(left.iter().any(|name| is_gone(&name)));
+            left = now;
         }
         let store = Store::open(dir.path()).unwrap();
         if acked > 0 || store.space(NOTES).unwrap().is_some() {
@@ -195,6 +208,8 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
         n_acked += acked;
     }
     println!(
-        "{n_rounds} kills while the child was in: {kills:?}; {n_acked} operations acknowledged"
+        "{n_rounds} kills while the child was in: {kills:?}; {n_half_written} left a segment half \
+         written, {n_unnamed} fell between its renaming and the record that names it; {n_acked} \
+         operations acknowledged"
     );
 }

@@ -259,7 +259,7 @@ fn collections_have_names_spaces_and_roots_of_their_own() {
     store.create(NOTES, &storage::Space { model: "moved".to_owned(), ..content::space() }).unwrap();
     let other = storage::Space { fingerprint: "beef".to_owned(), ..content::space() };
     let message = store.create(NOTES, &other).unwrap_err().to_string();
-    for part in ["f00d", "beef", "reembed"] {
+    for part in ["f00d", "beef", "another collection"] {
         assert!(message.contains(part), "{message}");
     }
     let wide = storage::Space { dims: WIDTH + 1, ..content::space() };

@@ -1,6 +1,7 @@
 //! A folder against records that are a map.
 
 use std::fs;
+use std::io::{Cursor, Write};
 use std::sync::LazyLock;
 
 use tempfile::TempDir;
@@ -114,18 +115,28 @@ fn a_moved_file_is_not_embedded_again() {
     assert!(map.texts("a.txt").is_empty());
 }
 
+/// A Word document of one paragraph.
+fn docx(text: &str) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    zip.start_file("word/document.xml", zip::write::SimpleFileOptions::default()).unwrap();
+    let body = format!("<w:body><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:body>");
+    write!(zip, "<w:document xmlns:w='w'>{body}</w:document>").unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
 #[test]
 fn a_file_without_text_any_more_leaves_and_a_broken_one_stays() {
-    let notebook = r#"{"cells": [{"cell_type": "markdown", "source": ["A stone."]}]}"#;
-    let folder = folder(&[("a.txt", "A river."), ("b.ipynb", notebook), ("c.txt", "x")]);
+    let folder = folder(&[("a.txt", "A river."), ("c.txt", "x")]);
+    let (word, whole) = (folder.path().join("b.docx"), docx("A stone."));
+    fs::write(&word, &whole).unwrap();
     let mut map = Map::default();
     assert_eq!(counts(&run(&folder, &mut map)), [3, 0, 0, 0, 0]);
     fs::write(folder.path().join("a.txt"), "").unwrap();
-    fs::write(folder.path().join("b.ipynb"), &notebook[..40]).unwrap();
+    fs::write(&word, &whole[..whole.len() / 2]).unwrap();
     let ledger = run(&folder, &mut map);
     assert_eq!(counts(&ledger), [0, 1, 1, 1, 0]);
     assert!(map.texts("a.txt").is_empty());
-    assert_eq!(map.texts("b.ipynb"), ["A stone."]);
+    assert_eq!(map.texts("b.docx"), ["A stone."]);
     let failed = ledger.files.iter().find(|file| file.state == FileState::Failed).unwrap();
     assert!(failed.reason.as_ref().unwrap().contains("is kept"), "{failed:?}");
 }
