@@ -33,7 +33,8 @@ fn fast(bencher: Bencher, name: &str) {
 #[divan::bench(args = SHAPES.iter().map(|shape| format!("{}x{}", shape.0, shape.1)))]
 fn reference(bencher: Bencher, name: &str) {
     let shape = shape(name);
-    let (package, weights) = Package::nano().expect("nano is compiled in");
+    let (package, source) = Package::nano().expect("nano is compiled in");
+    let weights = source.weights().expect("nano is compiled in");
     let reference = Reference::new(&package.config, &weights).expect("there is memory");
     let texts = texts(shape, package.config.vocab_size as u32);
     let sequences: Vec<&[u32]> = texts.iter().map(|text| &text.ids[..]).collect();

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use gemmule::engine::Precision;
+use gemmule::engine::package::export::Dtype;
 
 /// Finds passages in your files by what they mean. One binary: no server, no network.
 #[derive(Debug, Parser)]
@@ -57,6 +59,7 @@ pub(crate) enum Command {
     List,
     Delete(Delete),
     Model(Model),
+    Bench(Bench),
     Completions(Completions),
     Man(Man),
 }
@@ -130,7 +133,7 @@ pub(crate) enum Group {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: gemmule embed --task query --dims 128 < questions.txt")]
 pub(crate) struct Embed {
-    /// A name from `model list`, or the path of a folder.
+    /// A name from `model list`, or the path of a folder or GGUF file.
     #[arg(long, value_name = "MODEL", default_value = "nano")]
     pub(crate) model: String,
     /// The prompt that goes before each text: query, document, none, or another of the model's.
@@ -139,6 +142,13 @@ pub(crate) struct Embed {
     /// Cut vectors to this width, one of the model's.
     #[arg(long, value_name = "N")]
     pub(crate) dims: Option<usize>,
+    /// The arithmetic; the fastest that is true enough to f32 if it is not said.
+    #[arg(long, value_enum, value_name = "PRECISION")]
+    pub(crate) precision: Option<PrecisionName>,
+    /// Use about this much memory beside the model's weights, such as 200M; longer texts than that
+    /// allows run one by one.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) memory: Option<u64>,
     /// The title of the documents; only with the task document.
     #[arg(long, value_name = "TITLE")]
     pub(crate) title: Option<String>,
@@ -173,7 +183,7 @@ pub(crate) struct Eval {
     /// BEIR folders, STS files, or folders of STS files.
     #[arg(required = true, value_name = "DIR", value_hint = ValueHint::AnyPath)]
     pub(crate) sets: Vec<PathBuf>,
-    /// A name from `model list`, or the path of a folder.
+    /// A name from `model list`, or the path of a folder or GGUF file.
     #[arg(long, value_name = "MODEL", default_value = "nano")]
     pub(crate) model: String,
     /// The widths to measure; all of the model's if it is not said.
@@ -228,6 +238,148 @@ pub(crate) enum ModelCommand {
     /// List the models that have a name.
     #[command(after_help = "Example: gemmule model list")]
     List,
+    /// Bring a published model to this machine: the only command that uses the network.
+    ///
+    /// It goes into the cache that other tools use too (HF_HOME), its bytes are checked, and a broken
+    /// download goes on where it stopped. MODEL is a name of `model list`, ORG/NAME, or
+    /// ORG/NAME/FILE.gguf; each may end in @REVISION.
+    #[command(after_help = "Example: gemmule model pull embeddinggemma-300m")]
+    Pull(ModelName),
+    /// Print where a model lies.
+    #[command(after_help = "Example: gemmule model path embeddinggemma-300m")]
+    Path(ModelName),
+    Verify(Verify),
+    Convert(Convert),
+}
+
+/// A model.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ModelName {
+    /// A name from `model list`.
+    pub(crate) model: String,
+}
+
+/// Hold each precision of a model against f32, on texts that are built in.
+///
+/// The texts are short and long, prose and code, in several scripts. Exits with 1 if a precision
+/// misses its bound.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule model verify nano --precision int8,int4")]
+pub(crate) struct Verify {
+    /// A name from `model list`, or the path of a folder or GGUF file.
+    pub(crate) model: String,
+    /// The precisions; all if it is not said.
+    #[arg(long, value_enum, value_name = "P,P", value_delimiter = ',')]
+    pub(crate) precision: Vec<PrecisionName>,
+}
+
+/// Write a model in another form: a GGUF file, or a sentence-transformers folder.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule model convert models/mine mine.gguf --to q8_0")]
+pub(crate) struct Convert {
+    /// A name from `model list`, or the path of a folder or GGUF file.
+    pub(crate) model: String,
+    /// A file that ends in .gguf, or a folder that does not exist yet.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) out: PathBuf,
+    /// The form of the matrices in a GGUF file; f32 if it is not said.
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) to: Option<GgufForm>,
+}
+
+/// The form of numbers in a GGUF file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GgufForm {
+    /// Four bytes a number.
+    F32,
+    /// Two bytes.
+    F16,
+    /// Two bytes.
+    Bf16,
+    /// Eight and a half bits.
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// Six and a half bits.
+    #[value(name = "q6_k")]
+    Q6K,
+    /// Four and a half bits.
+    #[value(name = "q4_0")]
+    Q4_0,
+}
+
+impl From<GgufForm> for Dtype {
+    fn from(form: GgufForm) -> Dtype {
+        match form {
+            GgufForm::F32 => Dtype::F32,
+            GgufForm::F16 => Dtype::F16,
+            GgufForm::Bf16 => Dtype::Bf16,
+            GgufForm::Q8_0 => Dtype::Q8_0,
+            GgufForm::Q6K => Dtype::Q6K,
+            GgufForm::Q4_0 => Dtype::Q4_0,
+        }
+    }
+}
+
+/// Measure the speed of this machine.
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) command: BenchCommand,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    Embed(BenchEmbed),
+}
+
+/// Embed texts of random tokens again and again; the median counts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule bench embed --model nano --batch 8 --tokens 256")]
+pub(crate) struct BenchEmbed {
+    /// A name from `model list`, or the path of a folder or GGUF file.
+    #[arg(long, value_name = "MODEL", default_value = "nano")]
+    pub(crate) model: String,
+    /// Texts at once.
+    #[arg(long, value_name = "N", default_value = "8", value_parser = at_least_one())]
+    pub(crate) batch: usize,
+    /// Tokens of each text.
+    #[arg(long, value_name = "N", default_value = "256", value_parser = at_least_one())]
+    pub(crate) tokens: usize,
+    /// Texts of 16 to --tokens tokens.
+    #[arg(long)]
+    pub(crate) mixed: bool,
+    /// The arithmetic; the fastest that is true enough to f32 if it is not said.
+    #[arg(long, value_enum, value_name = "PRECISION")]
+    pub(crate) precision: Option<PrecisionName>,
+    /// Threads; all processors if it is not said.
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub(crate) threads: Option<usize>,
+}
+
+/// The form of weights and arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrecisionName {
+    /// As trained.
+    F32,
+    /// Half the memory, cosine to f32 at least 0.9995.
+    Bf16,
+    /// A quarter, at least 0.995.
+    Int8,
+    /// An eighth, at least 0.97.
+    Int4,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Precision {
+        match name {
+            PrecisionName::F32 => Precision::F32,
+            PrecisionName::Bf16 => Precision::Bf16,
+            PrecisionName::Int8 => Precision::Int8,
+            PrecisionName::Int4 => Precision::Int4,
+        }
+    }
 }
 
 /// Print completions for a shell.
@@ -250,4 +402,16 @@ pub(crate) struct Man {
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
+}
+
+/// A number of bytes: 500, 64K, 200M, 2G.
+fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((last, 'k' | 'K')) => (&text[..last], 1 << 10),
+        Some((last, 'm' | 'M')) => (&text[..last], 1 << 20),
+        Some((last, 'g' | 'G')) => (&text[..last], 1 << 30),
+        _ => (text, 1),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    bytes.filter(|&bytes| bytes > 0).ok_or_else(|| "a size is written 500M or 2G".to_owned())
 }

@@ -60,6 +60,7 @@ fn run(args: &Args, output: &mut Output) -> anyhow::Result<Done> {
         Command::List => command::list::run(global, output),
         Command::Delete(flags) => command::delete::run(global, flags, output),
         Command::Model(flags) => command::model::run(flags, output),
+        Command::Bench(flags) => command::bench::run(flags, output),
         Command::Completions(flags) => command::completions::run(flags, output),
         Command::Man(flags) => command::man::run(flags, output),
     }

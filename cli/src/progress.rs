@@ -36,6 +36,18 @@ impl Bar {
         bar
     }
 
+    /// A bar for a number of bytes.
+    pub(crate) fn of_bytes(output: &Output, what: &str) -> Bar {
+        Bar::new(output, what)
+    }
+
+    /// Shows how far the bytes are.
+    pub(crate) fn show_bytes(&self, done: u64, total: u64, message: &str) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        self.bar.set_message(message.to_owned());
+    }
+
     fn new(output: &Output, what: &str) -> Bar {
         let target = match output.shows_progress() {
             true => ProgressDrawTarget::stderr_with_hz(8),

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::model::Fast;
+use crate::kernel::Precision;
+use crate::model::{self, Fast, Opened, Report};
 use crate::package::Package;
 use crate::prompt;
 use crate::{Error, Result};
@@ -10,8 +11,8 @@ use crate::{Error, Result};
 /// The task that adds no prompt.
 pub const NO_TASK: &str = "none";
 
-/// Packed tokens of one pass: enough rows for the linear layers, few enough to stay in cache.
-const TOKENS_PER_PASS: usize = 1024;
+/// Packed tokens of one pass unless memory is limited: enough for all threads, few enough for memory.
+const TOKENS_PER_PASS: usize = 2048;
 
 /// A loaded model, ready to embed.
 ///
@@ -28,6 +29,8 @@ const TOKENS_PER_PASS: usize = 1024;
 pub struct Embedder {
     package: Package,
     model: Fast,
+    report: Option<Report>,
+    tokens_per_pass: usize,
 }
 
 /// The ids of one text in its prompt, `<bos>` and `<eos>` included.
@@ -45,9 +48,37 @@ impl Embedder {
     /// # Errors
     /// As [`Package::open`].
     pub fn open(model: &str) -> Result<Embedder> {
-        let (package, weights) = Package::open(model)?;
-        let model = Fast::new(&package.config, weights);
-        Ok(Embedder { package, model })
+        Embedder::open_in(model, None)
+    }
+
+    /// As [`open`](Embedder::open), with arithmetic of this precision; without one, the fastest that is
+    /// true enough to f32.
+    ///
+    /// A model that is opened for the first time is prepared, and the result kept beside it or in the
+    /// user's cache.
+    ///
+    /// # Errors
+    /// As [`Package::open`].
+    pub fn open_in(model: &str, precision: Option<Precision>) -> Result<Embedder> {
+        let Opened { package, model, report } = model::open(model, precision)?;
+        Ok(Embedder { package, model, report, tokens_per_pass: TOKENS_PER_PASS })
+    }
+
+    /// Keeps what a pass needs beside the weights to about this many bytes. A single text that needs
+    /// more runs alone.
+    pub fn limit_memory(&mut self, n_bytes: u64) {
+        let n_tokens = n_bytes / self.model.bytes_per_token() as u64;
+        self.tokens_per_pass = usize::try_from(n_tokens).unwrap_or(usize::MAX).max(1);
+    }
+
+    /// How true this precision is to f32, if that was measured when the model was prepared.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
+    }
+
+    /// The precision of the arithmetic.
+    pub fn precision(&self) -> Precision {
+        self.model.precision()
     }
 
     /// The model's package: its widths, prompts, window and fingerprint.
@@ -115,8 +146,7 @@ impl Embedder {
     /// # Errors
     /// [`Error::TokenOutsideTable`].
     pub fn tokenize_truncated(&self, prompt: &str, text: &str) -> Result<Tokens> {
-        let encoding = self.package.tokenizer.encode_fast(format!("{prompt}{text}"), true);
-        let mut ids = encoding.map_err(Error::Tokenize)?.get_ids().to_vec();
+        let mut ids = self.package.tokenizer.framed(&format!("{prompt}{text}"))?;
         let n_dropped = ids.len().saturating_sub(self.package.window);
         if n_dropped > 0 {
             ids.truncate(self.package.window - 1);
@@ -160,27 +190,15 @@ impl Embedder {
         order.sort_by_key(|&i| (texts[i].ids.len(), i));
         let mut vectors = vec![Vec::new(); texts.len()];
         let (mut n_texts, mut n_tokens) = (0, 0);
-        let n_threads = rayon::current_num_threads();
-        let total: usize = texts.iter().map(|text| text.ids.len()).sum();
-        // A small batch is shared out, so that no thread waits for another.
-        let budget = total.div_ceil(n_threads).min(TOKENS_PER_PASS);
         let mut rest = &order[..];
         while !rest.is_empty() {
-            let mut passes: Vec<&[usize]> = Vec::with_capacity(n_threads);
-            while passes.len() < n_threads && !rest.is_empty() {
-                let (pass, later) = rest.split_at(pass_size(rest, texts, budget));
-                passes.push(pass);
-                rest = later;
-            }
-            let run = |pass: &&[usize]| {
-                let sequences: Vec<&[u32]> = pass.iter().map(|&i| &texts[i].ids[..]).collect();
-                self.model.forward(&sequences)
-            };
-            let rows: Vec<_> = passes.par_iter().map(run).collect();
-            for (&i, row) in passes.into_iter().flatten().zip(rows.into_iter().flatten()) {
+            let (pass, later) = rest.split_at(pass_size(rest, texts, self.tokens_per_pass));
+            rest = later;
+            let sequences: Vec<&[u32]> = pass.iter().map(|&i| &texts[i].ids[..]).collect();
+            for (&i, vector) in pass.iter().zip(self.model.forward(&sequences)) {
                 n_texts += 1;
                 n_tokens += texts[i].ids.len();
-                vectors[i] = row;
+                vectors[i] = vector;
             }
             if !done(n_texts, n_tokens) {
                 return Err(Error::Cancelled);

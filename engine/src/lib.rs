@@ -6,14 +6,18 @@
 //!
 //! The crate knows files, text and models; it knows nothing of graphs, stores or HTTP.
 
+mod bytes;
 mod embedder;
 mod error;
 pub mod eval;
+pub mod hub;
 pub mod ingest;
 mod kernel;
 pub mod model;
 pub mod package;
 mod prompt;
+pub mod token;
 
 pub use embedder::{Embedder, NO_TASK, Tokens};
 pub use error::{Error, Result};
+pub use kernel::Precision;

@@ -7,7 +7,8 @@ Runs a sentence-transformers folder in f32 over the texts, one at a time, and wr
 
 Narrower vectors are cut from these and made unit length again, so they are not stored.
 
-    python tests/reference/make_nano.py engine/assets/nano
+    gemmule model convert nano FOLDER
+    python tests/reference/make_nano.py FOLDER
 """
 
 import json

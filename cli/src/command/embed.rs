@@ -30,7 +30,10 @@ pub(crate) fn run(flags: &Embed, output: &mut Output) -> anyhow::Result<Done> {
     if flags.format == VectorFormat::Npy && flags.output.is_none() && output.is_terminal {
         bail!(Usage("an npy file is not for a terminal: name a file with -o FILE".to_owned()));
     }
-    let embedder = Embedder::open(&flags.model)?;
+    let mut embedder = Embedder::open_in(&flags.model, flags.precision.map(Into::into))?;
+    if let Some(n_bytes) = flags.memory {
+        embedder.limit_memory(n_bytes);
+    }
     let dims = embedder.width(flags.dims)?;
     let prompt = match &flags.title {
         Some(title) => embedder.document_prompt(Some(title))?,

@@ -1,5 +1,6 @@
 //! One command, one file, one `run`; and what several of them need to open a database.
 
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod embed;

@@ -6,10 +6,19 @@
 
 #![expect(unsafe_code, reason = "calls into code compiled for a processor that was asked for")]
 
-mod gemm;
+mod lines;
+mod panels;
+mod product;
+mod rows;
 mod scalar;
 
-pub(crate) use gemm::{Side, matmul};
+pub(crate) use lines::Lines;
+pub use panels::Precision;
+pub(crate) use panels::{INPUT_GRAIN, PANEL, Panels, pack, padded};
+pub(crate) use product::{Epilogue, product, product_shared};
+pub(crate) use rows::Rows;
+
+use product::{Finish, Sums};
 
 /// Defines `name`, which runs `scalar::name` compiled for the processor at hand.
 macro_rules! kernel {
@@ -72,10 +81,34 @@ kernel! {
 }
 
 kernel! {
-    /// `gelu(gate) * up`, GELU in its tanh form.
+    /// One row to bf16, two bytes each, nearest even; the rest of `out` to 0.
+    to_bf16(row: &[f32], out: &mut [u8])
+}
+
+kernel! {
+    /// One row to int8 with one scale, its largest number at 127; the rest of `out` to 0.
     ///
-    /// `gate_up`: `[n, 2 * width]`, gate first; `out`: `[n, width]`.
-    geglu(gate_up: &[f32], width: usize, out: &mut [f32])
+    /// `offsets`: for each `block` numbers of `out`, their sum times `unit`.
+    quantise(row: &[f32], out: &mut [u8], scale: &mut f32, block: usize, unit: i32, offsets: &mut [i32])
+}
+
+kernel! {
+    /// Packs the keys of one head as panels of weights: a key is an output, `[n_keys]` by `[width]`.
+    ///
+    /// `rows`: from the first key on, `stride` apart; `out`: f32 or bf16 panels, all of them.
+    pack_keys(rows: &[f32], stride: usize, n_keys: usize, width: usize, precision: Precision, out: &mut [u8])
+}
+
+kernel! {
+    /// Packs the values of one head as panels of weights: a key is an input, `[width]` by `[n_keys]`.
+    ///
+    /// As [`pack_keys`].
+    pack_values(rows: &[f32], stride: usize, n_keys: usize, width: usize, precision: Precision, out: &mut [u8])
+}
+
+kernel! {
+    /// The sums of a tile to outputs, at the start of `out`.
+    finish(how: Finish, sums: &[Sums], out: &mut [f32])
 }
 
 #[cfg(test)]

@@ -1,5 +1,11 @@
 //! The definition of each kernel: plain loops, in lanes that a compiler can turn into vectors.
 
+use super::panels::{PANEL, Precision};
+use super::product::{Finish, Sums};
+
+/// 1.5 * 2^23: adding it leaves no room for a fraction, so it rounds to the nearest whole number.
+const ROUND: f32 = 12_582_912.0;
+
 /// Partial sums of a reduction; as many as the widest vector has f32 lanes.
 const LANES: usize = 16;
 
@@ -36,8 +42,6 @@ fn largest(xs: &[f32]) -> f32 {
 fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding and taking away 1.5 * 2^23 rounds to the nearest whole number.
-    const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
     let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
     let r = (x - n * LN2_HIGH) - n * LN2_LOW;
@@ -104,16 +108,179 @@ pub(super) fn softmax(scores: &mut [f32], n: usize, scale: f32, visible: &[(usiz
     }
 }
 
+/// GELU in its tanh form.
 #[inline(always)]
-pub(super) fn geglu(gate_up: &[f32], width: usize, out: &mut [f32]) {
-    assert_eq!(gate_up.len(), 2 * out.len());
+fn gelu(z: f32) -> f32 {
     // 0.5 (1 + tanh u) = 1 / (1 + e^-2u), with u = sqrt(2 / pi) (z + 0.044715 z^3)
     const TWICE_ROOT: f32 = 1.595_769;
-    for (row, out) in gate_up.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
-        let (gate, up) = row.split_at(width);
-        for ((out, &z), up) in out.iter_mut().zip(gate).zip(up) {
-            let u = TWICE_ROOT * (z + 0.044_715 * z * z * z);
-            *out = z / (1.0 + exp(-u)) * up;
+    let u = TWICE_ROOT * (z + 0.044_715 * z * z * z);
+    z / (1.0 + exp(-u))
+}
+
+/// The bits of the nearest bf16 in the upper half; the lower half is what is left of the sum.
+#[inline(always)]
+fn rounded_bf16(x: f32) -> u32 {
+    // Adding just under half of what is cut off, and the last kept bit, rounds to even.
+    let bits = x.to_bits();
+    bits + 0x7fff + (bits >> 16 & 1)
+}
+
+#[inline(always)]
+fn bf16_pair(first: f32, second: f32) -> [u8; 4] {
+    (rounded_bf16(first) >> 16 | rounded_bf16(second) & 0xffff_0000).to_le_bytes()
+}
+
+#[inline(always)]
+pub(super) fn to_bf16(row: &[f32], out: &mut [u8]) {
+    let (numbers, padding) = out.split_at_mut(row.len() * 2);
+    for (to, x) in numbers.as_chunks_mut::<2>().0.iter_mut().zip(row) {
+        *to = ((rounded_bf16(*x) >> 16) as u16).to_le_bytes();
+    }
+    padding.fill(0);
+}
+
+#[inline(always)]
+pub(super) fn quantise(
+    row: &[f32],
+    out: &mut [u8],
+    scale: &mut f32,
+    block: usize,
+    unit: i32,
+    offsets: &mut [i32],
+) {
+    let mut tops = [0f32; LANES];
+    let (whole, rest) = row.as_chunks::<LANES>();
+    for chunk in whole {
+        for (top, x) in tops.iter_mut().zip(chunk) {
+            *top = if x.abs() > *top { x.abs() } else { *top };
+        }
+    }
+    let top = tops.iter().chain(rest).fold(0f32, |a, b| if b.abs() > a { b.abs() } else { a });
+    *scale = top / 127.0;
+    let inverse = if top > 0.0 { 127.0 / top } else { 0.0 };
+    let (numbers, padding) = out.split_at_mut(row.len());
+    for (to, x) in numbers.iter_mut().zip(row) {
+        // The sum's last bits are the nearest whole number.
+        *to = (x * inverse + ROUND).to_bits() as u8;
+    }
+    padding.fill(0);
+    for (offset, block) in offsets.iter_mut().zip(out.chunks_exact(block)) {
+        *offset = block.iter().map(|&q| i32::from(q as i8)).sum::<i32>() * unit;
+    }
+}
+
+#[inline(always)]
+pub(super) fn finish(how: Finish, sums: &[Sums], out: &mut [f32]) {
+    let mut weight_scales = [1f32; PANEL];
+    if how.precision == Precision::Int8 {
+        let bytes = how.panel[how.panel.len() - PANEL * 4..].as_chunks::<4>().0;
+        for (scale, bytes) in weight_scales.iter_mut().zip(bytes) {
+            *scale = f32::from_le_bytes(*bytes);
+        }
+    }
+    for (m, sums) in sums.iter().enumerate() {
+        let mut row = [0f32; PANEL];
+        match how.precision {
+            Precision::F32 | Precision::Bf16 => row = sums.map(f32::from_bits),
+            Precision::Int8 => {
+                let (scale, offset) = (how.scales[m], how.offsets[m]);
+                for ((x, sum), weight_scale) in row.iter_mut().zip(sums).zip(&weight_scales) {
+                    *x = (*sum as i32 + offset) as f32 * (scale * weight_scale);
+                }
+            }
+            Precision::Int4 => {
+                for (x, sum) in row.iter_mut().zip(sums) {
+                    *x = f32::from_bits(*sum) * how.scales[m];
+                }
+            }
+        }
+        if how.is_geglu {
+            let (gates, ups) = row.split_at_mut(PANEL / 2);
+            for (gate, up) in gates.iter_mut().zip(ups) {
+                *gate = gelu(*gate) * *up;
+            }
+        }
+        let out = &mut out[m * how.out_stride..][..how.n_cols];
+        match out.as_chunks_mut::<PANEL>() {
+            ([whole], []) => *whole = row,
+            _ => out.copy_from_slice(&row[..how.n_cols]),
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn pack_keys(
+    rows: &[f32],
+    stride: usize,
+    n_keys: usize,
+    width: usize,
+    precision: Precision,
+    out: &mut [u8],
+) {
+    let panels = out.chunks_exact_mut(precision.panel_bytes(width));
+    for (i, panel) in panels.enumerate() {
+        let first = i * PANEL;
+        let n = PANEL.min(n_keys - first);
+        let panel = panel.as_chunks_mut::<4>().0.as_chunks_mut::<PANEL>().0;
+        for (o, key) in (first..first + n).map(|key| &rows[key * stride..][..width]).enumerate() {
+            match precision {
+                Precision::F32 => {
+                    for (step, x) in panel.iter_mut().zip(key) {
+                        step[o] = x.to_le_bytes();
+                    }
+                }
+                _ => {
+                    let (pairs, odd) = key.as_chunks::<2>();
+                    for (step, [x, y]) in panel.iter_mut().zip(pairs) {
+                        step[o] = bf16_pair(*x, *y);
+                    }
+                    if let [x] = odd {
+                        panel[pairs.len()][o] = bf16_pair(*x, 0.0);
+                    }
+                }
+            }
+        }
+        let used = if precision == Precision::F32 { width } else { width.div_ceil(2) };
+        panel[used..].fill([[0; 4]; PANEL]);
+        for step in &mut panel[..used] {
+            step[n..].fill([0; 4]);
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn pack_values(
+    rows: &[f32],
+    stride: usize,
+    n_keys: usize,
+    width: usize,
+    precision: Precision,
+    out: &mut [u8],
+) {
+    let panels = out.chunks_exact_mut(precision.panel_bytes(n_keys));
+    for (i, panel) in panels.enumerate() {
+        let first = i * PANEL;
+        let n = PANEL.min(width - first);
+        let part = |key: usize| -> [f32; PANEL] {
+            let mut part = [0.0; PANEL];
+            if key < n_keys {
+                let row = &rows[key * stride + first..][..n];
+                match row.as_chunks::<PANEL>() {
+                    ([whole], []) => part = *whole,
+                    _ => part[..n].copy_from_slice(row),
+                }
+            }
+            part
+        };
+        let panel = panel.as_chunks_mut::<4>().0.as_chunks_mut::<PANEL>().0;
+        for (k, step) in panel.iter_mut().enumerate() {
+            match precision {
+                Precision::F32 => *step = part(k).map(f32::to_le_bytes),
+                _ => {
+                    let (even, odd) = (part(2 * k), part(2 * k + 1));
+                    *step = std::array::from_fn(|o| bf16_pair(even[o], odd[o]));
+                }
+            }
         }
     }
 }

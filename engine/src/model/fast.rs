@@ -1,79 +1,83 @@
-//! The forward pass for the processor, f32: what the query path and ingest run.
+//! The forward pass for the processor: what the query path and ingest run.
 //!
-//! The same figure as [`reference`](super::reference), on flat buffers that are allocated once a
-//! pass: packed rows through the linear layers, attention inside each sequence by blocks of query
-//! rows whose scores stay in cache. On sliding layers a block meets only the keys inside its window,
-//! so the work grows with `T * window`, not `T * T`.
+//! The same figure as [`reference`](super::reference), on flat buffers. Rows of all sequences are
+//! packed end to end and cut into chunks that stay in a core's cache; the threads share the chunks.
+//! Between two layers a chunk needs of the others only their keys and values, so a layer's attention
+//! and feed-forward and the next layer's q, k and v are one step, and all threads meet once a layer.
+//! They read the same weights at the same time: each comes from memory once.
 //!
-//! Weights that read the same input are joined at load (q, k and v; gate and up), the two dense
-//! layers, which have nothing between them, are one matrix. A pass runs on one thread; callers run
-//! several passes at once.
+//! A query is too short to be cut: there the threads share the weights' panels instead.
 
-use crate::kernel::{self, Side, matmul};
-use crate::package::{Config, LayerKind, LayerWeights, Matrix, Weights};
+mod attention;
+mod rope;
 
-/// Query rows whose scores are held at a time.
-const BLOCK_ROWS: usize = 64;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::kernel::{self, Epilogue, Lines, PANEL, Precision, Rows};
+use crate::model::prepared::{Layer, MatrixAt, Prepared};
+use crate::package::{Config, LayerKind, Matrix};
+use rope::{Rope, Ropes};
+
+/// Rows of a chunk: enough to use each weight often, few enough for a core's cache.
+const CHUNK_ROWS: usize = 128;
+
+/// A pass of at most so many rows is shared out by weights, not by rows.
+const SHORT_ROWS: usize = 32;
 
 /// The forward pass with its weights.
 pub(crate) struct Fast {
     config: Config,
-    /// `[vocab_size, hidden]`
-    embedding: Matrix,
-    layers: Vec<Layer>,
-    /// `[hidden]`, one added
-    norm: Vec<f32>,
-    /// `[full_width, hidden]`
-    dense: Matrix,
+    weights: Prepared,
+    ropes: Ropes,
+    /// Room to work in, one for each thread that ever worked at the same time.
+    scratch: Mutex<Vec<Scratch>>,
 }
 
-/// One layer; norms with one added.
-struct Layer {
-    kind: LayerKind,
-    input_norm: Vec<f32>,            // [hidden]
-    qkv: Matrix,                     // [(n_heads + 2 n_kv_heads) * head_dim, hidden]
-    q_norm: Vec<f32>,                // [head_dim]
-    k_norm: Vec<f32>,                // [head_dim]
-    o: Matrix,                       // [hidden, n_heads * head_dim]
-    post_attention_norm: Vec<f32>,   // [hidden]
-    pre_feedforward_norm: Vec<f32>,  // [hidden]
-    gate_up: Matrix,                 // [2 * intermediate, hidden]
-    down: Matrix,                    // [hidden, intermediate]
-    post_feedforward_norm: Vec<f32>, // [hidden]
+/// The buffers of one thread, for a chunk of `n` rows.
+struct Scratch {
+    normed: Vec<f32>, // [hidden]
+    branch: Vec<f32>, // [n, hidden]
+    mixed: Vec<f32>,  // [n, n_heads * head_dim]
+    inner: Vec<f32>,  // [n, intermediate]
+    blocks: Vec<f32>, // room for products that threads share
+    rows: Rows,
+    attention: attention::Scratch,
 }
 
-/// The buffers of one pass over `T` rows.
-struct Buffers {
-    x: Vec<f32>,           // [T, hidden]
-    normed: Vec<f32>,      // [T, hidden]
-    branch: Vec<f32>,      // [T, hidden]
-    qkv: Vec<f32>,         // [T, (n_heads + 2 n_kv_heads) * head_dim]
-    mixed: Vec<f32>,       // [T, n_heads * head_dim]
-    gate_up: Vec<f32>,     // [T, 2 * intermediate]
-    inner: Vec<f32>,       // [T, intermediate]
-    scores: Vec<f32>,      // [BLOCK_ROWS, longest]
-    normed_head: Vec<f32>, // [head_dim]
+/// A pass: what stays the same for all chunks and layers.
+struct Pass {
+    /// The rows of each sequence.
+    sequences: Vec<Range<usize>>,
+    /// Of full, then of sliding layers.
+    ropes: Arc<[Rope; 2]>,
+    is_short: bool,
 }
 
-/// Cosine and sine of the rotary angles, `[longest, head_dim / 2]` each.
-struct Rope {
-    cos: Vec<f32>,
-    sin: Vec<f32>,
+impl Pass {
+    fn n_rows(&self) -> usize {
+        self.sequences.last().map_or(0, |rows| rows.end)
+    }
 }
 
 impl Fast {
-    /// Takes the weights over; what is joined is not kept twice.
-    pub(crate) fn new(config: &Config, weights: Weights) -> Fast {
-        let Weights { embedding, layers, norm, dense_1, dense_2 } = weights;
-        let kinds = config.layers.iter();
-        let layers = layers.into_iter().zip(kinds).map(|(w, kind)| Layer::new(w, *kind));
-        Fast {
-            config: config.clone(),
-            embedding,
-            layers: layers.collect(),
-            norm: plus_one(&norm),
-            dense: product(&dense_2, &dense_1),
-        }
+    pub(crate) fn new(config: &Config, weights: Prepared) -> Fast {
+        Fast { config: config.clone(), weights, ropes: Ropes::default(), scratch: Mutex::default() }
+    }
+
+    /// The precision of the arithmetic.
+    pub(crate) fn precision(&self) -> Precision {
+        self.weights.layout.precision
+    }
+
+    /// Memory that a pass needs for each of its tokens, about.
+    pub(crate) fn bytes_per_token(&self) -> usize {
+        let Config { hidden, intermediate, n_heads, n_kv_heads, head_dim, .. } = self.config;
+        let width = (n_heads + 2 * n_kv_heads) * head_dim;
+        // The states and two of q, k and v stay; the rest is of a chunk, and counted in full.
+        4 * (hidden + 2 * width) + 4 * (hidden + n_heads * head_dim + intermediate)
     }
 
     /// Embeds sequences of token ids, `<bos>` and `<eos>` included: unit vectors of full width.
@@ -81,124 +85,231 @@ impl Fast {
     /// # Panics
     /// If a sequence is empty, or an id outside the table: the tokenizer's door checks both.
     pub(crate) fn forward(&self, sequences: &[&[u32]]) -> Vec<Vec<f32>> {
-        let Config { hidden, rms_norm_eps, .. } = self.config;
-        let eps = rms_norm_eps as f32;
-        let lengths: Vec<usize> = sequences.iter().map(|ids| ids.len()).collect();
-        let longest = lengths.iter().copied().max().unwrap_or(0);
-        let n_rows = lengths.iter().sum();
-        let mut buffers = Buffers::new(&self.config, n_rows, longest);
-        let full = Rope::new(&self.config, longest, self.config.rope_theta_full);
-        let sliding = Rope::new(&self.config, longest, self.config.rope_theta_sliding);
+        let Config { hidden, n_heads, n_kv_heads, head_dim, .. } = self.config;
+        let width = (n_heads + 2 * n_kv_heads) * head_dim;
+        let pass = self.pass(sequences);
+        let n_rows = pass.n_rows();
+        let n_threads = rayon::current_num_threads();
+        let share = n_rows.div_ceil(n_threads).next_multiple_of(16);
+        let chunk = if pass.is_short { n_rows.max(1) } else { share.min(CHUNK_ROWS).max(16) };
 
-        self.embed(sequences, &mut buffers.x);
-        for layer in &self.layers {
-            let rope = if layer.kind == LayerKind::Full { &full } else { &sliding };
-            self.attention(layer, rope, &lengths, &mut buffers);
-            kernel::rms_norm_add(&buffers.branch, &layer.post_attention_norm, eps, &mut buffers.x);
-            self.feed_forward(layer, &mut buffers);
-            kernel::rms_norm_add(
-                &buffers.branch,
-                &layer.post_feedforward_norm,
-                eps,
-                &mut buffers.x,
-            );
+        let mut x = vec![0f32; n_rows * hidden];
+        let mut qkv = vec![0f32; n_rows * width];
+        let mut next = vec![0f32; n_rows * width];
+        let ids: Vec<u32> = sequences.iter().copied().flatten().copied().collect();
+        let first = &self.weights.layout.layers[0];
+        self.in_chunks(chunk, &mut x, &mut qkv, |rows, x, qkv, scratch| {
+            let scale = (hidden as f32).sqrt();
+            for (&id, row) in ids[rows.clone()].iter().zip(x.chunks_exact_mut(hidden)) {
+                self.weights.embedding(id, scale, row);
+            }
+            self.queries_keys_values(first, &pass, rows, x, qkv, scratch);
+        });
+        for (i, layer) in self.weights.layout.layers.iter().enumerate() {
+            self.in_chunks(chunk, &mut x, &mut next, |rows, x, next, scratch| {
+                self.attention(layer, &pass, rows.clone(), &qkv, scratch);
+                self.add_normed(x, &layer.post_attention_norm, scratch);
+                self.feed_forward(layer, &pass, x, scratch);
+                self.add_normed(x, &layer.post_feedforward_norm, scratch);
+                if let Some(layer) = self.weights.layout.layers.get(i + 1) {
+                    self.queries_keys_values(layer, &pass, rows, x, next, scratch);
+                }
+            });
+            std::mem::swap(&mut qkv, &mut next);
         }
-        kernel::rms_norm(&buffers.x, &self.norm, eps, &mut buffers.normed);
+        self.heads_of(&pass, &x)
+    }
 
-        let mut start = 0;
-        let vectors = lengths.iter().map(|&t| {
-            let rows = &buffers.normed[start * hidden..(start + t) * hidden];
-            start += t;
-            self.head(&mean(rows, hidden))
+    /// Runs the only layer, in place, on all rows `x` of the sequences; returns what reached its four
+    /// matrices (in f32: nothing else can be read back).
+    pub(crate) fn observe_layer(&self, sequences: &[&[u32]], x: &mut [f32]) -> [Matrix; 4] {
+        let Config { n_heads, n_kv_heads, head_dim, .. } = self.config;
+        let pass = Pass { is_short: false, ..self.pass(sequences) };
+        let layer = &self.weights.layout.layers[0];
+        let n_rows = pass.n_rows();
+        let mut qkv = vec![0f32; n_rows * (n_heads + 2 * n_kv_heads) * head_dim];
+        self.with_scratch(|scratch| {
+            self.queries_keys_values(layer, &pass, 0..n_rows, x, &mut qkv, scratch);
+            let attention = scratch.rows.to_matrix();
+            self.attention(layer, &pass, 0..n_rows, &qkv, scratch);
+            let mixed = scratch.rows.to_matrix();
+            self.add_normed(x, &layer.post_attention_norm, scratch);
+            self.norm_into_rows(x, &layer.pre_feedforward_norm, scratch);
+            let feed_forward = scratch.rows.to_matrix();
+            self.feed_forward(layer, &pass, x, scratch);
+            let inner = scratch.rows.to_matrix();
+            self.add_normed(x, &layer.post_feedforward_norm, scratch);
+            [attention, mixed, feed_forward, inner]
+        })
+    }
+
+    /// The vectors of sequences whose rows behind the last layer are `x`.
+    pub(crate) fn heads(&self, sequences: &[&[u32]], x: &[f32]) -> Vec<Vec<f32>> {
+        self.heads_of(&self.pass(sequences), x)
+    }
+
+    fn heads_of(&self, pass: &Pass, x: &[f32]) -> Vec<Vec<f32>> {
+        let hidden = self.config.hidden;
+        let vectors = pass.sequences.par_iter().map(|rows| {
+            let rows = &x[rows.start * hidden..rows.end * hidden];
+            self.with_scratch(|scratch| self.head(rows, scratch))
         });
         vectors.collect()
     }
 
-    fn embed(&self, sequences: &[&[u32]], x: &mut [f32]) {
+    /// The only layer and its bytes.
+    pub(crate) fn into_layer(self) -> (Layer, Lines) {
+        self.weights.into_layer()
+    }
+
+    fn pass(&self, sequences: &[&[u32]]) -> Pass {
+        let mut n_rows = 0;
+        let ranges = sequences.iter().map(|ids| {
+            n_rows += ids.len();
+            n_rows - ids.len()..n_rows
+        });
+        let sequences: Vec<Range<usize>> = ranges.collect();
+        let longest = sequences.iter().map(Range::len).max().unwrap_or(0);
+        let ropes = self.ropes.reaching(longest, &self.config);
+        let is_short = rayon::current_num_threads() > 1 && n_rows <= SHORT_ROWS;
+        Pass { sequences, ropes, is_short }
+    }
+
+    /// Runs `step` on each chunk of rows of two matrices, by all threads.
+    fn in_chunks(
+        &self,
+        chunk: usize,
+        x: &mut [f32],
+        qkv: &mut [f32],
+        step: impl Fn(Range<usize>, &mut [f32], &mut [f32], &mut Scratch) + Sync,
+    ) {
         let hidden = self.config.hidden;
-        let scale = (hidden as f32).sqrt();
-        let ids = sequences.iter().copied().flatten();
-        for (row, &id) in x.chunks_exact_mut(hidden).zip(ids) {
-            let token = &self.embedding.values[id as usize * hidden..][..hidden];
-            for (x, e) in row.iter_mut().zip(token) {
-                *x = e * scale;
-            }
+        let width = qkv.len() / (x.len() / hidden).max(1);
+        let run = |(i, (x, qkv)): (usize, (&mut [f32], &mut [f32]))| {
+            let rows = i * chunk..i * chunk + x.len() / hidden;
+            self.with_scratch(|scratch| step(rows, x, qkv, scratch));
+        };
+        if x.len() <= chunk * hidden {
+            // One chunk: whatever is parallel is inside.
+            return run((0, (x, qkv)));
         }
+        let chunks = x.par_chunks_mut(chunk * hidden).zip(qkv.par_chunks_mut(chunk * width));
+        chunks.enumerate().for_each(run);
     }
 
-    /// From `x` to `branch`.
-    fn attention(&self, layer: &Layer, rope: &Rope, lengths: &[usize], buffers: &mut Buffers) {
+    fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        let kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut scratch = kept.unwrap_or_else(|| Scratch::new(self.weights.layout.precision));
+        let result = work(&mut scratch);
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        result
+    }
+
+    /// `qkv`: normed, joined, q and k normed by head and turned by their positions.
+    fn queries_keys_values(
+        &self,
+        layer: &Layer,
+        pass: &Pass,
+        rows: Range<usize>,
+        x: &[f32],
+        qkv: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
         let Config { n_heads, n_kv_heads, head_dim, rms_norm_eps, .. } = self.config;
-        let eps = rms_norm_eps as f32;
-        let stride = (n_heads + 2 * n_kv_heads) * head_dim;
-        kernel::rms_norm(&buffers.x, &layer.input_norm, eps, &mut buffers.normed);
-        linear(&buffers.normed, &layer.qkv, &mut buffers.qkv);
-        let mut start = 0;
-        for &t in lengths {
-            for (p, row) in
-                buffers.qkv[start * stride..][..t * stride].chunks_exact_mut(stride).enumerate()
-            {
-                let (cos, sin) = rope.at(p, head_dim / 2);
-                for (i, head) in
-                    row.chunks_exact_mut(head_dim).take(n_heads + n_kv_heads).enumerate()
-                {
-                    let gain = if i < n_heads { &layer.q_norm } else { &layer.k_norm };
-                    kernel::rms_norm(head, gain, eps, &mut buffers.normed_head);
-                    head.copy_from_slice(&buffers.normed_head);
-                    kernel::rope(head, cos, sin);
-                }
+        let width = (n_heads + 2 * n_kv_heads) * head_dim;
+        self.norm_into_rows(x, &layer.input_norm, scratch);
+        self.linear(&layer.qkv, Epilogue::Plain, pass, &scratch.rows, &mut scratch.blocks, qkv);
+        let rope = &pass.ropes[usize::from(layer.kind == LayerKind::Sliding)];
+        let mut sequence = pass.sequences.partition_point(|s| s.end <= rows.start);
+        let normed = &mut scratch.normed;
+        normed.resize(head_dim, 0.0);
+        for (row, qkv) in rows.zip(qkv.chunks_exact_mut(width)) {
+            while row >= pass.sequences[sequence].end {
+                sequence += 1;
             }
-            self.attend(layer.kind, start, t, buffers);
-            start += t;
-        }
-        linear(&buffers.mixed, &layer.o, &mut buffers.branch);
-    }
-
-    /// Attention inside the sequence of `t` rows that begins at row `start`.
-    fn attend(&self, kind: LayerKind, start: usize, t: usize, buffers: &mut Buffers) {
-        let Config { n_heads, n_kv_heads, head_dim, window_radius, .. } = self.config;
-        let stride = (n_heads + 2 * n_kv_heads) * head_dim;
-        let scale = self.config.query_pre_attn_scalar.powf(-0.5) as f32;
-        let radius = if kind == LayerKind::Full { t } else { window_radius };
-        let mut visible = [(0, 0); BLOCK_ROWS];
-        for first in (0..t).step_by(BLOCK_ROWS) {
-            let n_rows = BLOCK_ROWS.min(t - first);
-            // The keys that any row of the block sees.
-            let keys = first.saturating_sub(radius)..t.min(first + n_rows + radius);
-            for (row, (from, to)) in visible[..n_rows].iter_mut().enumerate() {
-                *from = (first + row).saturating_sub(radius) - keys.start;
-                *to = t.min(first + row + radius + 1) - keys.start;
-            }
-            for head in 0..n_heads {
-                let kv = n_heads + head / (n_heads / n_kv_heads);
-                let at = |row: usize, head: usize| (start + row) * stride + head * head_dim;
-                let q = Side::rows(&buffers.qkv[at(first, head)..], stride);
-                let k = Side::transposed(&buffers.qkv[at(keys.start, kv)..], stride);
-                let v = Side::rows(&buffers.qkv[at(keys.start, kv + n_kv_heads)..], stride);
-                let scores = &mut buffers.scores[..n_rows * keys.len()];
-                matmul((n_rows, keys.len(), head_dim), q, k, scores, keys.len());
-                kernel::softmax(scores, keys.len(), scale, &visible[..n_rows]);
-                let width = n_heads * head_dim;
-                let mixed = &mut buffers.mixed[(start + first) * width + head * head_dim..];
-                let scores = Side::rows(scores, keys.len());
-                matmul((n_rows, head_dim, keys.len()), scores, v, mixed, width);
+            let (cos, sin) = rope.at(row - pass.sequences[sequence].start);
+            for (i, head) in qkv.chunks_exact_mut(head_dim).take(n_heads + n_kv_heads).enumerate() {
+                let gain = if i < n_heads { &layer.q_norm } else { &layer.k_norm };
+                kernel::rms_norm(head, gain, rms_norm_eps as f32, normed);
+                head.copy_from_slice(normed);
+                kernel::rope(head, cos, sin);
             }
         }
     }
 
     /// From `x` to `branch`.
-    fn feed_forward(&self, layer: &Layer, buffers: &mut Buffers) {
-        let eps = self.config.rms_norm_eps as f32;
-        kernel::rms_norm(&buffers.x, &layer.pre_feedforward_norm, eps, &mut buffers.normed);
-        linear(&buffers.normed, &layer.gate_up, &mut buffers.gate_up);
-        kernel::geglu(&buffers.gate_up, self.config.intermediate, &mut buffers.inner);
-        linear(&buffers.inner, &layer.down, &mut buffers.branch);
+    fn feed_forward(&self, layer: &Layer, pass: &Pass, x: &[f32], scratch: &mut Scratch) {
+        let Config { hidden, intermediate, .. } = self.config;
+        let n_rows = x.len() / hidden;
+        self.norm_into_rows(x, &layer.pre_feedforward_norm, scratch);
+        // Gate and up are padded to whole halves of a panel.
+        let width = intermediate.next_multiple_of(PANEL / 2);
+        let Scratch { rows, blocks, inner, branch, .. } = scratch;
+        inner.resize(n_rows * width, 0.0);
+        self.linear(&layer.gate_up, Epilogue::Geglu, pass, rows, blocks, inner);
+        rows.reset(n_rows, intermediate);
+        for (i, row) in inner.chunks_exact(width).enumerate() {
+            rows.set(i, &row[..intermediate]);
+        }
+        branch.resize(n_rows * hidden, 0.0);
+        self.linear(&layer.down, Epilogue::Plain, pass, rows, blocks, branch);
     }
 
-    /// The dense layers, and unit length. `pooled`: `[hidden]`.
-    fn head(&self, pooled: &[f32]) -> Vec<f32> {
-        let mut vector = vec![0.0; self.dense.n_rows];
-        linear(pooled, &self.dense, &mut vector);
+    /// Norms each row of `x` into the rows of the next product.
+    fn norm_into_rows(&self, x: &[f32], gain: &[f32], scratch: &mut Scratch) {
+        let Config { hidden, rms_norm_eps, .. } = self.config;
+        let Scratch { normed, rows, .. } = scratch;
+        normed.resize(hidden, 0.0);
+        rows.reset(x.len() / hidden, hidden);
+        for (i, row) in x.chunks_exact(hidden).enumerate() {
+            kernel::rms_norm(row, gain, rms_norm_eps as f32, normed);
+            rows.set(i, normed);
+        }
+    }
+
+    /// Adds `branch`, normed, to `x`.
+    fn add_normed(&self, x: &mut [f32], gain: &[f32], scratch: &Scratch) {
+        kernel::rms_norm_add(&scratch.branch, gain, self.config.rms_norm_eps as f32, x);
+    }
+
+    /// `out`: `[n_rows, n_outputs]`
+    fn linear(
+        &self,
+        matrix: &MatrixAt,
+        epilogue: Epilogue,
+        pass: &Pass,
+        rows: &Rows,
+        blocks: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
+        let panels = self.weights.panels(matrix);
+        let n_outputs = panels.n_outputs / if epilogue == Epilogue::Geglu { 2 } else { 1 };
+        if pass.is_short {
+            kernel::product_shared(rows, panels, epilogue, blocks, out, n_outputs);
+        } else {
+            kernel::product(rows, panels, epilogue, out, n_outputs);
+        }
+    }
+
+    /// The final norm, the mean of the rows, the dense layers, and unit length.
+    fn head(&self, x: &[f32], scratch: &mut Scratch) -> Vec<f32> {
+        let Config { hidden, rms_norm_eps, .. } = self.config;
+        let normed = &mut scratch.normed;
+        normed.resize(hidden, 0.0);
+        let mut mean = vec![0f32; hidden];
+        for row in x.chunks_exact(hidden) {
+            kernel::rms_norm(row, &self.weights.layout.norm, rms_norm_eps as f32, normed);
+            mean.iter_mut().zip(&*normed).for_each(|(mean, x)| *mean += x);
+        }
+        let n_rows = (x.len() / hidden) as f32;
+        mean.iter_mut().for_each(|x| *x /= n_rows);
+        let dense = self.weights.panels(&self.weights.layout.dense);
+        let mut row = Rows::new(dense.precision);
+        row.reset(1, hidden);
+        row.set(0, &mean);
+        let mut vector = vec![0.0; dense.n_outputs];
+        let width = vector.len();
+        kernel::product(&row, dense, Epilogue::Plain, &mut vector, width);
         let square: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
         let scale = (1.0 / square.sqrt().max(1e-12)) as f32;
         vector.iter_mut().for_each(|x| *x *= scale);
@@ -206,103 +317,18 @@ impl Fast {
     }
 }
 
-impl Layer {
-    fn new(w: LayerWeights, kind: LayerKind) -> Layer {
-        Layer {
-            kind,
-            input_norm: plus_one(&w.input_norm),
-            qkv: stacked([w.q, w.k, w.v]),
-            q_norm: plus_one(&w.q_norm),
-            k_norm: plus_one(&w.k_norm),
-            o: w.o,
-            post_attention_norm: plus_one(&w.post_attention_norm),
-            pre_feedforward_norm: plus_one(&w.pre_feedforward_norm),
-            gate_up: stacked([w.gate, w.up]),
-            down: w.down,
-            post_feedforward_norm: plus_one(&w.post_feedforward_norm),
+impl Scratch {
+    fn new(precision: Precision) -> Scratch {
+        Scratch {
+            normed: Vec::new(),
+            branch: Vec::new(),
+            mixed: Vec::new(),
+            inner: Vec::new(),
+            blocks: Vec::new(),
+            rows: Rows::new(precision),
+            attention: attention::Scratch::new(precision),
         }
     }
-}
-
-impl Buffers {
-    fn new(config: &Config, n_rows: usize, longest: usize) -> Buffers {
-        let Config { hidden, intermediate, n_heads, n_kv_heads, head_dim, .. } = *config;
-        let rows = |width: usize| vec![0.0; n_rows * width];
-        Buffers {
-            x: rows(hidden),
-            normed: rows(hidden),
-            branch: rows(hidden),
-            qkv: rows((n_heads + 2 * n_kv_heads) * head_dim),
-            mixed: rows(n_heads * head_dim),
-            gate_up: rows(2 * intermediate),
-            inner: rows(intermediate),
-            scores: vec![0.0; BLOCK_ROWS * longest],
-            normed_head: vec![0.0; head_dim],
-        }
-    }
-}
-
-impl Rope {
-    fn new(config: &Config, longest: usize, theta: f64) -> Rope {
-        let half = config.head_dim / 2;
-        let frequency =
-            |j: usize| (1.0 / theta.powf(2.0 * j as f64 / config.head_dim as f64)) as f32;
-        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
-        let angles = (0..longest).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
-        let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
-        Rope { cos, sin }
-    }
-
-    fn at(&self, position: usize, half: usize) -> (&[f32], &[f32]) {
-        (&self.cos[position * half..][..half], &self.sin[position * half..][..half])
-    }
-}
-
-/// `x`: `[n, n_cols]`, `out`: `[n, n_rows]` of the weight.
-fn linear(x: &[f32], weight: &Matrix, out: &mut [f32]) {
-    let Matrix { values, n_rows, n_cols } = weight;
-    let n = x.len() / n_cols;
-    let shape = (n, *n_rows, *n_cols);
-    matmul(shape, Side::rows(x, *n_cols), Side::transposed(values, *n_cols), out, *n_rows);
-}
-
-/// The mean row.
-fn mean(rows: &[f32], width: usize) -> Vec<f32> {
-    let mut mean = vec![0.0; width];
-    for row in rows.chunks_exact(width) {
-        mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += x);
-    }
-    let n_rows = (rows.len() / width) as f32;
-    mean.iter_mut().for_each(|x| *x /= n_rows);
-    mean
-}
-
-fn plus_one(norm: &Matrix) -> Vec<f32> {
-    norm.values.iter().map(|w| 1.0 + w).collect()
-}
-
-/// One matrix above the other.
-fn stacked<const N: usize>(parts: [Matrix; N]) -> Matrix {
-    let n_cols = parts[0].n_cols;
-    let n_rows = parts.iter().map(|part| part.n_rows).sum();
-    let values = parts.into_iter().flat_map(|part| part.values).collect();
-    Matrix { values, n_rows, n_cols }
-}
-
-/// `left right`, summed in f64.
-fn product(left: &Matrix, right: &Matrix) -> Matrix {
-    let mut values = Vec::with_capacity(left.n_rows * right.n_cols);
-    let mut sums = vec![0f64; right.n_cols];
-    for row in left.values.chunks_exact(left.n_cols) {
-        sums.fill(0.0);
-        for (&a, column) in row.iter().zip(right.values.chunks_exact(right.n_cols)) {
-            for (sum, &b) in sums.iter_mut().zip(column) {
-                *sum += f64::from(a) * f64::from(b);
-            }
-        }
-        values.extend(sums.iter().map(|&sum| sum as f32));
-    }
-    Matrix { values, n_rows: left.n_rows, n_cols: right.n_cols }
 }
 
 #[cfg(test)]

@@ -7,8 +7,17 @@
 //! In both, sequences are packed end to end, never padded: the rows of all sequences go through the
 //! linear layers together, attention runs inside each.
 
+mod check;
 mod fast;
+mod image;
+mod open;
+mod prepared;
 pub mod reference;
 
 pub(crate) use fast::Fast;
+pub(crate) use image::{Image, Stamp};
+pub(crate) use open::{Opened, open};
+pub use open::{Verified, bound, verify};
+pub(crate) use prepared::Prepared;
+pub use prepared::{Balance, Report};
 pub use reference::Reference;

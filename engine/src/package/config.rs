@@ -5,12 +5,13 @@
 //! or `_sliding_window_pattern`. Whatever is not EmbeddingGemma is refused by name: a causal
 //! model of the same family gives plausible and useless vectors.
 
+use bincode::{Decode, Encode};
 use serde::Deserialize;
 
 use super::{Refusal, refuse};
 
 /// Which keys a layer's tokens may attend to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum LayerKind {
     /// Every token of the sequence.
     Full,
@@ -19,7 +20,7 @@ pub enum LayerKind {
 }
 
 /// The architecture's numbers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Config {
     /// Rows of the embedding table.
     pub vocab_size: usize,
@@ -240,7 +241,7 @@ impl Raw {
 mod tests {
     use super::*;
 
-    const NANO: &str = include_str!("../../assets/nano/config.json");
+    const NANO: &str = include_str!("config_sample.json");
 
     fn with(change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) -> Vec<u8> {
         let mut value: serde_json::Value = serde_json::from_str(NANO).unwrap();

@@ -1,24 +1,12 @@
-//! Where a package's files come from: a folder, or this crate itself.
+//! The files of a package in a folder.
 
-use std::borrow::Cow;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::bytes::Bytes;
 use crate::{Error, Result};
 
-/// The files of one package, by their path inside it.
-pub(super) enum Files {
-    Folder(PathBuf),
-    BuiltIn(&'static [(&'static str, &'static [u8])]),
-}
-
-macro_rules! nano {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_bytes!(concat!("../../assets/nano/", $name)))),*]
-    };
-}
-
-static NANO_FILES: &[(&str, &[u8])] = nano![
+/// The files that decide what a package is; the folders of the dense layers may have other names.
+pub(super) const NAMES: [&str; 11] = [
     "config.json",
     "config_sentence_transformers.json",
     "modules.json",
@@ -32,28 +20,23 @@ static NANO_FILES: &[(&str, &[u8])] = nano![
     "3_Dense/model.safetensors",
 ];
 
-impl Files {
-    pub(super) fn nano() -> Files {
-        Files::BuiltIn(NANO_FILES)
+/// A folder, whose files are known by their path inside it.
+pub(super) struct Files<'a>(pub(super) &'a Path);
+
+impl Files<'_> {
+    /// One file, whose pages come when they are read.
+    pub(super) fn bytes(&self, name: &str) -> Result<Bytes> {
+        let path = self.0.join(name);
+        Bytes::map(&path).map_err(|source| failed(path, source))
     }
 
-    pub(super) fn folder(path: &Path) -> Files {
-        Files::Folder(path.to_owned())
+    /// Reads one small file whole.
+    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.0.join(name);
+        std::fs::read(&path).map_err(|source| failed(path, source))
     }
+}
 
-    /// Reads one file whole.
-    pub(super) fn read(&self, name: &str) -> Result<Cow<'static, [u8]>> {
-        let (path, read) = match self {
-            Files::Folder(folder) => {
-                let path = folder.join(name);
-                (path.clone(), std::fs::read(path).map(Cow::Owned))
-            }
-            Files::BuiltIn(files) => {
-                let found = files.iter().find(|(known, _)| *known == name);
-                let bytes = found.map(|(_, bytes)| Cow::Borrowed(*bytes));
-                (PathBuf::from(name), bytes.ok_or(io::ErrorKind::NotFound.into()))
-            }
-        };
-        read.map_err(|source| Error::Io { doing: "read the model's", path, source })
-    }
+fn failed(path: PathBuf, source: std::io::Error) -> Error {
+    Error::Io { doing: "read the model's", path, source }
 }

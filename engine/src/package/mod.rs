@@ -1,33 +1,43 @@
 //! A model package: everything that decides what a vector means.
 //!
-//! A package is a sentence-transformers folder of EmbeddingGemma's architecture: config, weights,
-//! tokenizer, pooling, two dense layers, prompts and the widths it was trained for. `nano` is such
-//! a folder compiled into this crate. All checks happen here, once, at load: a package that loads
-//! can be run. A refusal names the file and the field.
+//! A package is a sentence-transformers folder or a GGUF file of EmbeddingGemma's architecture:
+//! config, weights, tokenizer, pooling, two dense layers, prompts and the widths it was trained for.
+//! `nano` is such a file compiled into this crate. Names, shapes and numbers of
+//! configs are checked here, once, at load; weights when they are read. A refusal names the file and the field.
 //!
 //! The *fingerprint* covers source weights, the architecture's numbers, tokenizer and prompts, so
 //! two packages with the same fingerprint give the same vectors; it does not cover the precision
 //! that the weights are run in.
 
 mod config;
+pub mod export;
 mod files;
+pub mod gguf;
 mod modules;
+mod source;
+mod tokenizer;
 mod weights;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use tokenizers::Tokenizer;
 
 pub use config::{Config, LayerKind};
+pub use source::Source;
+pub use tokenizer::Tokenizer;
 pub use weights::{LayerWeights, Matrix, Weights};
 
-use crate::{Error, Result};
+use crate::bytes::Bytes;
+use crate::{Error, Result, hub};
 use files::Files;
+use gguf::Gguf;
 
 /// The name of the model that is compiled in.
 pub const NANO: &str = "nano";
+
+/// The file of that model: Q8_0, with its `tokenizer.json` inside.
+static NANO_GGUF: &[u8] = include_bytes!("../../assets/nano/nano.gguf");
 
 /// A loaded and checked model package, without its weights: a pass may keep those in another form.
 pub struct Package {
@@ -63,6 +73,13 @@ fn refuse(
     Refusal { field: field.into(), found: found.to_string(), expected: expected.to_string() }
 }
 
+impl Refusal {
+    fn of(self, package: &str) -> Error {
+        let Refusal { field, found, expected } = self;
+        Error::Package { package: package.to_owned(), field, found, expected }
+    }
+}
+
 #[derive(Deserialize, Default)]
 struct SentenceTransformersConfig {
     prompts: Option<BTreeMap<String, String>>,
@@ -74,82 +91,162 @@ struct SentenceBertConfig {
     max_seq_length: Option<usize>,
 }
 
+/// Where a model lies on the disk: a folder or a GGUF file; nowhere if it is compiled in.
+///
+/// # Errors
+/// [`Error::UnknownModel`]; [`Error::NotPulled`] if it is published but not here.
+pub fn find(name: &str) -> Result<Option<PathBuf>> {
+    Ok(Location::find(name)?.path().map(Path::to_owned))
+}
+
+/// Where a package lies.
+pub(crate) enum Location {
+    /// Compiled in.
+    BuiltIn,
+    /// A sentence-transformers folder.
+    Folder(PathBuf),
+    /// A GGUF file.
+    File(PathBuf),
+}
+
+impl Location {
+    /// Finds a model by its name in the list of models, or by path.
+    pub(crate) fn find(name: &str) -> Result<Location> {
+        match Path::new(name) {
+            _ if name == NANO => Ok(Location::BuiltIn),
+            path if path.is_dir() => Ok(Location::Folder(path.to_owned())),
+            path if path.is_file() => Ok(Location::File(path.to_owned())),
+            _ => Location::pulled(name),
+        }
+    }
+
+    /// A model that was pulled.
+    fn pulled(name: &str) -> Result<Location> {
+        let unknown = Error::UnknownModel { name: name.to_owned() };
+        match hub::find(name, &hub::Settings::from_env()?) {
+            Ok(Some(path)) if path.is_dir() => Ok(Location::Folder(path)),
+            Ok(Some(path)) => Ok(Location::File(path)),
+            Ok(None) if hub::published().iter().any(|known| known.name == name) => {
+                Err(Error::NotPulled { name: name.to_owned() })
+            }
+            _ => Err(unknown),
+        }
+    }
+
+    /// Reads and checks the package.
+    pub(crate) fn load(&self) -> Result<(Package, Source)> {
+        match self {
+            Location::BuiltIn => Package::nano(),
+            Location::Folder(path) | Location::File(path) => Package::load(path),
+        }
+    }
+
+    /// The bytes of `tokenizer.json`.
+    pub(crate) fn tokenizer_json(&self) -> Result<Vec<u8>> {
+        const FILE: &str = "tokenizer.json";
+        let bytes = match self {
+            Location::Folder(folder) => return Files(folder).read(FILE),
+            Location::BuiltIn => Bytes::BuiltIn(NANO_GGUF),
+            Location::File(path) => map(path)?,
+        };
+        let gguf = Gguf::parse(self.name(), bytes)?;
+        let json = gguf.tokenizer()?.huggingface_json.map(|json| json.as_bytes().to_vec());
+        let expected = "the key tokenizer.huggingface.json: pieces with scores cannot be turned \
+                        back into that file";
+        json.ok_or_else(|| refuse(FILE, "not inside", expected).of(self.name()))
+    }
+
+    /// What messages call it.
+    pub(crate) fn name(&self) -> &str {
+        self.path().map_or(NANO, |path| path.to_str().unwrap_or("a path that is not UTF-8"))
+    }
+
+    /// Where it lies on the disk, if it does.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Location::BuiltIn => None,
+            Location::Folder(path) | Location::File(path) => Some(path),
+        }
+    }
+
+    /// The files that decide what the package is.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Location::BuiltIn => Vec::new(),
+            Location::Folder(folder) => files::NAMES.iter().map(|name| folder.join(name)).collect(),
+            // The dense layers may lie beside it.
+            Location::File(file) => {
+                let beside = files::NAMES.iter().filter(|name| name.contains("_Dense/model"));
+                let beside = beside.map(|name| file.with_file_name(name));
+                std::iter::once(file.clone()).chain(beside).collect()
+            }
+        }
+    }
+}
+
 impl Package {
-    /// The model that is compiled in, and its weights: no files, no network.
+    /// The model that is compiled in, and where its weights are: no files, no network.
     ///
     /// # Errors
     /// Only if this build is broken.
-    pub fn nano() -> Result<(Package, Weights)> {
-        Package::from_files(NANO.to_owned(), &Files::nano())
+    pub fn nano() -> Result<(Package, Source)> {
+        Package::from_gguf(NANO.to_owned(), Bytes::BuiltIn(NANO_GGUF), Path::new(""))
     }
 
-    /// Loads a sentence-transformers folder: the package, and its weights in f32.
+    /// Loads a sentence-transformers folder or a GGUF file: the package, and where its weights are.
     ///
     /// # Errors
     /// [`Error::Package`] names the field that this engine must refuse; [`Error::Io`] the file
     /// that could not be read.
-    pub fn load(folder: &Path) -> Result<(Package, Weights)> {
-        Package::from_files(folder.display().to_string(), &Files::folder(folder))
+    pub fn load(path: &Path) -> Result<(Package, Source)> {
+        let name = path.display().to_string();
+        if path.is_dir() {
+            return Package::from_files(name, &Files(path));
+        }
+        Package::from_gguf(name, map(path)?, path.parent().unwrap_or(Path::new("")))
+    }
+
+    fn from_gguf(name: String, bytes: Bytes, folder: &Path) -> Result<(Package, Source)> {
+        let gguf = Gguf::parse(name.clone(), bytes)?;
+        let model = gguf::Model::read(&gguf, folder)?;
+        let config = model.config.clone();
+        let tokenizer = Tokenizer::from_gguf(&gguf, &config)?;
+        let prompts = Some(model.prompts.clone()).filter(|prompts| !prompts.is_empty());
+        let prompts = prompts.unwrap_or_else(crate::prompt::embeddinggemma);
+        let widths = Some(model.widths.clone()).filter(|widths| !widths.is_empty());
+        let (source, tensors) = Source::open_gguf(&name, gguf, model)?;
+        let refused = |refusal: Refusal| refusal.of(&name);
+        let widths = widths_of(&config, source.width(), widths, "gemmule.matryoshka_dims")
+            .map_err(refused)?;
+        let window = config.max_positions;
+        // The tokenizer is inside the file that was hashed.
+        let fingerprint = fingerprint(&config, tensors, &[], &prompts);
+        let package = Package { name, config, prompts, widths, window, fingerprint, tokenizer };
+        Ok((package, source))
     }
 
     /// Finds a model by its name in the list of models, or by path.
     ///
     /// # Errors
     /// [`Error::UnknownModel`] if it is neither; else as [`Package::load`].
-    pub fn open(name: &str) -> Result<(Package, Weights)> {
-        if name == NANO {
-            return Package::nano();
-        }
-        match Path::new(name) {
-            path if path.is_dir() => Package::load(path),
-            _ => Err(Error::UnknownModel { name: name.to_owned() }),
-        }
+    pub fn open(name: &str) -> Result<(Package, Source)> {
+        Location::find(name)?.load()
     }
 
-    fn from_files(name: String, files: &Files) -> Result<(Package, Weights)> {
-        let refused = |refusal: Refusal| Error::Package {
-            package: name.clone(),
-            field: refusal.field,
-            found: refusal.found,
-            expected: refusal.expected,
-        };
+    fn from_files(name: String, files: &Files) -> Result<(Package, Source)> {
+        let refused = |refusal: Refusal| refusal.of(&name);
         let config = Config::parse(&files.read("config.json")?).map_err(refused)?;
         let heads = modules::read(files)?.map_err(refused)?;
-        let (weights, tensors) = Weights::read(files, &config, &heads)?.map_err(refused)?;
+        let (source, tensors) = Source::open_folder(&name, files, &config, &heads)?;
         let tokenizer_json = files.read("tokenizer.json")?;
-        let tokenizer = read_tokenizer(&tokenizer_json, &config).map_err(refused)?;
+        let tokenizer = Tokenizer::from_json(&tokenizer_json, &config).map_err(refused)?;
         let (prompts, widths) =
-            read_prompts_and_widths(files, &config, weights.width()).map_err(refused)?;
+            read_prompts_and_widths(files, &config, source.width()).map_err(refused)?;
         let window = read_window(files, &config).map_err(refused)?;
         let fingerprint = fingerprint(&config, tensors, &tokenizer_json, &prompts);
         let package = Package { name, config, prompts, widths, window, fingerprint, tokenizer };
-        Ok((package, weights))
+        Ok((package, source))
     }
-}
-
-/// Loads `tokenizer.json`; checks that it frames a text with this model's `<bos>` and `<eos>`.
-fn read_tokenizer(json: &[u8], config: &Config) -> Result<Tokenizer, Refusal> {
-    const EXPECTED: &str = "a tokenizer that opens with <bos> and closes with <eos>";
-    let refused = |found: tokenizers::Error| refuse("tokenizer.json", found, EXPECTED);
-    let mut tokenizer = Tokenizer::from_bytes(json).map_err(refused)?;
-    tokenizer.with_truncation(None).map_err(refused)?;
-    tokenizer.with_padding(None);
-    let empty = tokenizer.encode_fast("", true).map_err(refused)?;
-    if empty.get_ids() != [config.bos, config.eos] {
-        return Err(refuse("tokenizer.json post_processor", list(empty.get_ids()), EXPECTED));
-    }
-    // Added tokens may lie outside the table (Gemma has one, for images): a text that uses one
-    // fails by name. A piece of the vocabulary itself outside means that the files do not match.
-    let largest = tokenizer.get_vocab(false).into_values().max().unwrap_or(0);
-    if largest as usize >= config.vocab_size {
-        let expected = format!("ids below vocab_size {}", config.vocab_size);
-        return Err(refuse("tokenizer.json vocabulary", format!("id {largest}"), expected));
-    }
-    Ok(tokenizer)
-}
-
-fn list(ids: &[u32]) -> String {
-    format!("a tokenizer that turns an empty text into {ids:?}")
 }
 
 fn read_prompts_and_widths(
@@ -167,8 +264,25 @@ fn read_prompts_and_widths(
         Some(prompts) if !prompts.is_empty() => prompts,
         _ => crate::prompt::embeddinggemma(),
     };
+    let field = format!("{FILE} matryoshka_dims");
+    let widths = widths_of(config, full_width, raw.matryoshka_dims, &field)?;
+    Ok((prompts, widths))
+}
+
+fn map(path: &Path) -> Result<Bytes> {
+    let doing = "read the model";
+    Bytes::map(path).map_err(|source| Error::Io { doing, path: path.to_owned(), source })
+}
+
+/// Widest first, the full width included; those of the known model if none are told.
+fn widths_of(
+    config: &Config,
+    full_width: usize,
+    told: Option<Vec<usize>>,
+    field: &str,
+) -> Result<Vec<usize>, Refusal> {
     let is_300m = config.hidden == 768 && config.layers.len() == 24 && full_width == 768;
-    let mut widths = match raw.matryoshka_dims {
+    let mut widths = match told {
         Some(widths) => widths,
         None if is_300m => vec![768, 512, 256, 128],
         None => Vec::new(),
@@ -178,9 +292,9 @@ fn read_prompts_and_widths(
     widths.dedup();
     if widths[0] > full_width || widths.contains(&0) {
         let expected = format!("widths of 1 to {full_width}");
-        return Err(refuse(format!("{FILE} matryoshka_dims"), format!("{widths:?}"), expected));
+        return Err(refuse(field, format!("{widths:?}"), expected));
     }
-    Ok((prompts, widths))
+    Ok(widths)
 }
 
 fn read_window(files: &Files, config: &Config) -> Result<usize, Refusal> {

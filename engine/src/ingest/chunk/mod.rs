@@ -57,7 +57,7 @@ mod tests;
 
 use std::ops::Range;
 
-use tokenizers::Tokenizer;
+use crate::package::Tokenizer;
 
 use self::split::Splitter;
 use self::tokens::TokenStarts;
@@ -97,15 +97,12 @@ pub struct Chunk {
 /// [`Error::Tokenize`](crate::Error::Tokenize) if the tokenizer refuses a piece of the text.
 ///
 /// # Panics
-/// If the tokenizer truncates or pads: its counts would not be those of the text. If the text has
-/// more than `u32::MAX` bytes, or a mark is not on a char boundary of it.
+/// If the text has more than `u32::MAX` bytes, or a mark is not on a char boundary of it.
 pub fn chunk(
     extracted: &Extracted,
     tokenizer: &Tokenizer,
     options: &ChunkOptions,
 ) -> Result<Vec<Chunk>> {
-    assert!(tokenizer.get_truncation().is_none(), "the tokenizer of a chunker must not truncate");
-    assert!(tokenizer.get_padding().is_none(), "the tokenizer of a chunker must not pad");
     let most = options.tokens.max(1);
     let starts = TokenStarts::new(&extracted.text, tokenizer)?;
     let splitter = Splitter::new(extracted, tokenizer, &starts, most);

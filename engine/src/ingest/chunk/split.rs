@@ -11,13 +11,12 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use tokenizers::Tokenizer;
-
 use super::boundary::{Boundary, Class, LineRule, Scan};
 use super::section::Unit;
 use super::tokens::TokenStarts;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ingest::extract::{Extracted, Kind, MarkKind};
+use crate::package::Tokenizer;
 
 /// The levels of detail at which boundaries are looked for.
 const LEVELS: [Class; 4] = [Class::Wrap, Class::Word, Class::Grapheme, Class::Char];
@@ -136,8 +135,7 @@ impl<'a> Splitter<'a> {
 
     /// The tokens of a range as a text of its own.
     fn count(&self, range: &Range<usize>) -> Result<usize> {
-        let text = &self.text[range.clone()];
-        Ok(self.tokenizer.encode_fast(text, false).map_err(Error::Tokenize)?.len())
+        self.tokenizer.count(&self.text[range.clone()])
     }
 
     /// The starts of a unit's sections and blocks, ascending.

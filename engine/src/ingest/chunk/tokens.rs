@@ -7,9 +7,8 @@
 
 use std::ops::Range;
 
-use tokenizers::Tokenizer;
-
-use crate::error::{Error, Result};
+use crate::Result;
+use crate::package::Tokenizer;
 
 /// Longest piece that is tokenised at once, in bytes.
 const PIECE_BYTES: usize = 4096;
@@ -25,12 +24,16 @@ impl TokenStarts {
     pub(super) fn new(text: &str, tokenizer: &Tokenizer) -> Result<Self> {
         assert!(u32::try_from(text.len()).is_ok(), "a text of {} bytes", text.len());
         let mut starts: Vec<u32> = Vec::with_capacity(text.len() / 4);
+        let mut froms = Vec::new();
         let mut at = 0;
         while at < text.len() {
             let end = piece_end(text, at);
             let piece = &text[at..end];
-            let encoding = tokenizer.encode(piece, false).map_err(Error::Tokenize)?;
-            for &(from, to) in encoding.get_offsets() {
+            froms.clear();
+            tokenizer.starts(piece, &mut froms)?;
+            for (i, &from) in froms.iter().enumerate() {
+                let from = from as usize;
+                let to = froms.get(i + 1).map_or(piece.len(), |&to| to as usize);
                 let spaces = piece.get(from..to).map_or(0, |token| {
                     let rest = token.trim_start();
                     if rest.is_empty() { 0 } else { token.len() - rest.len() }

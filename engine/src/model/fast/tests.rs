@@ -4,20 +4,22 @@ use std::path::Path;
 
 use super::*;
 use crate::model::Reference;
-use crate::package::Package;
+use crate::package::{Package, Source};
 
 /// Ids below `vocab_size`, the same in each run.
 fn ids(n: usize, vocab_size: usize) -> Vec<u32> {
     (0..n).map(|i| ((i * 7919 + n * 31 + 3) % vocab_size) as u32).collect()
 }
 
-fn assert_equal(name: &str, (package, weights): (Package, Weights), lengths: &[usize]) {
+fn assert_equal(name: &str, (package, source): (Package, Source), lengths: &[usize]) {
+    let weights = source.weights().unwrap();
     let sequences: Vec<Vec<u32>> =
         lengths.iter().map(|&n| ids(n, package.config.vocab_size)).collect();
     let sequences: Vec<&[u32]> = sequences.iter().map(|ids| &ids[..]).collect();
     let reference = Reference::new(&package.config, &weights).unwrap();
     let expected = reference.forward(&sequences).unwrap().to_vec2::<f32>().unwrap();
-    let fast = Fast::new(&package.config, weights);
+    let prepared = Prepared::in_memory(&package.config, &source, Precision::F32).unwrap();
+    let fast = Fast::new(&package.config, prepared);
     let together = fast.forward(&sequences);
     for (i, (found, expected)) in together.iter().zip(&expected).enumerate() {
         let error = found.iter().zip(expected).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();

@@ -6,8 +6,8 @@ use candle_core::Tensor;
 use safetensors::SafeTensors;
 
 use super::*;
-use crate::Embedder;
 use crate::package::Package;
+use crate::{Embedder, Precision};
 
 /// Relative L2 error that rounding may cause.
 const TOLERANCE: f64 = 1e-5;
@@ -73,8 +73,8 @@ fn worst_error(reference: &Reference, values: &Values, cases: &[&str]) -> f64 {
 }
 
 fn tiny(name: &str) -> (Package, Weights, Values) {
-    let (package, weights) = Package::load(&reference(&format!("tiny/{name}"))).unwrap();
-    (package, weights, Values::read(&format!("tiny/{name}.safetensors")))
+    let (package, source) = Package::load(&reference(&format!("tiny/{name}"))).unwrap();
+    (package, source.weights().unwrap(), Values::read(&format!("tiny/{name}.safetensors")))
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn nano_equals_sentence_transformers_from_the_text() {
     let texts: Vec<Text> = serde_json::from_slice(&read("nano_texts.json")).unwrap();
     let encoded: Vec<Encoded> = serde_json::from_slice(&read("nano.json")).unwrap();
     let expected = Values::read("nano.safetensors").floats("vectors");
-    let embedder = Embedder::open("nano").unwrap();
+    let embedder = Embedder::open_in("nano", Some(Precision::F32)).unwrap();
     let width = embedder.full_width();
     assert_eq!((texts.len(), expected.len()), (50, 50 * width));
     let tokens: Vec<_> = texts

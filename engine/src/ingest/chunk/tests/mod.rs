@@ -8,18 +8,15 @@ mod structure;
 use std::sync::OnceLock;
 
 use serde_json::Map;
-use tokenizers::Tokenizer;
 
 use super::{Chunk, ChunkOptions, chunk};
 use crate::ingest::extract::{Extracted, Kind, Mark, MarkKind, Offsets};
+use crate::package::{Package, Tokenizer};
 
 /// nano's tokenizer.
 fn tokenizer() -> &'static Tokenizer {
     static TOKENIZER: OnceLock<Tokenizer> = OnceLock::new();
-    TOKENIZER.get_or_init(|| {
-        let json = include_bytes!("../../../../assets/nano/tokenizer.json");
-        Tokenizer::from_bytes(json).expect("nano's tokenizer loads")
-    })
+    TOKENIZER.get_or_init(|| Package::nano().expect("nano is compiled in").0.tokenizer)
 }
 
 /// A text as an extractor would give it.
@@ -80,7 +77,7 @@ fn checked(extracted: &Extracted, tokens: usize) -> Vec<Chunk> {
         let own = &text[chunk.range.clone()];
         assert!(!own.lines().next().unwrap_or("").trim().is_empty(), "blank first line: {own:?}");
         assert_eq!(own.trim_end(), own, "white space at the end: {own:?}");
-        let exact = tokenizer().encode_fast(own, false).expect("tokens").len();
+        let exact = tokenizer().count(own).expect("tokens");
         assert_eq!(chunk.n_tokens, exact, "count of {own:?}");
         assert!(
             exact <= tokens.max(1) || own.trim().chars().count() == 1,

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use rayon::prelude::*;
-use tokenizers::Tokenizer;
 
 use super::{Choices, cut, cut_with, markdown, plain, texts, tokenizer};
 use crate::ingest::extract::Extracted;
+use crate::package::Tokenizer;
 
 /// How many chunks have a text that was not there before, over many edits of one paragraph.
 struct Reach {
@@ -77,7 +77,9 @@ fn word_tokenizer() -> Tokenizer {
     let json = br#"{"version": "1.0", "added_tokens": [], "truncation": null, "padding": null,
         "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null,
         "decoder": null, "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}}"#;
-    Tokenizer::from_bytes(json).expect("a tokenizer of words")
+    Tokenizer::Library(Box::new(
+        tokenizers::Tokenizer::from_bytes(json).expect("a tokenizer of words"),
+    ))
 }
 
 #[test]

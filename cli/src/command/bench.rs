@@ -1,0 +1,113 @@
+//! `gemmule bench`: how fast this machine is, as anyone can repeat it.
+
+use std::time::{Duration, Instant};
+
+use gemmule::Embedder;
+use gemmule::engine::{Precision, Tokens};
+use serde_json::json;
+
+use crate::Done;
+use crate::args::{Bench, BenchCommand, BenchEmbed};
+use crate::output::Output;
+use crate::text;
+
+/// Each measurement is repeated at least so often and at least so long.
+const LEAST_RUNS: usize = 5;
+const LEAST_TIME: Duration = Duration::from_secs(3);
+
+pub(crate) fn run(flags: &Bench, output: &mut Output) -> anyhow::Result<Done> {
+    match &flags.command {
+        BenchCommand::Embed(flags) => embed(flags, output),
+    }
+}
+
+fn embed(flags: &BenchEmbed, output: &mut Output) -> anyhow::Result<Done> {
+    let n_threads = flags.threads.unwrap_or_else(rayon::current_num_threads);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build()?;
+    let started = Instant::now();
+    let embedder = Embedder::open_in(&flags.model, flags.precision.map(Into::into))?;
+    let load = started.elapsed();
+    let texts = texts(flags, embedder.package().config.vocab_size);
+    let n_tokens: usize = texts.iter().map(|text| text.ids.len()).sum();
+    let (vectors, median) = pool.install(|| -> anyhow::Result<_> {
+        let vectors = embedder.embed(&texts, |_, _| true)?;
+        let started = Instant::now();
+        let mut times = Vec::new();
+        while times.len() < LEAST_RUNS || started.elapsed() < LEAST_TIME {
+            let started = Instant::now();
+            embedder.embed(&texts, |_, _| true)?;
+            times.push(started.elapsed());
+        }
+        times.sort_unstable();
+        Ok((vectors, times[times.len() / 2]))
+    })?;
+    let peak = peak_rss();
+    let precision = embedder.precision();
+    drop(embedder);
+    let cosine = match precision {
+        Precision::F32 => 1.0,
+        _ => {
+            let exact = Embedder::open_in(&flags.model, Some(Precision::F32))?;
+            let exact = pool.install(|| exact.embed(&texts, |_, _| true))?;
+            let cosines = exact.iter().zip(&vectors).map(|(a, b)| dot(a, b));
+            cosines.fold(1.0, f64::min)
+        }
+    };
+    let tokens_per_s = n_tokens as f64 / median.as_secs_f64();
+    let millis = median.as_secs_f64() * 1e3;
+    if output.json {
+        output.value(&json!({
+            "tokens_per_s": tokens_per_s,
+            "millis_median": millis,
+            "precision": precision.name(),
+            "threads": n_threads,
+            "peak_rss_bytes": peak,
+            "cosine_to_f32": cosine,
+            "load_millis": load.as_secs_f64() * 1e3,
+        }))?;
+        return Ok(Done::Whole);
+    }
+    output.line(format_args!(
+        "{} of {} tokens in {millis:.1} ms (median): {} tokens/s in {}, {}; cosine to f32 {cosine:.6}",
+        text::counted(texts.len(), "text"),
+        flags.tokens,
+        text::grouped(tokens_per_s as usize),
+        precision.name(),
+        text::counted(n_threads, "thread"),
+    ))?;
+    Ok(Done::Whole)
+}
+
+/// Texts of known ids, so that the tokenizer takes no part; the same in each run.
+fn texts(flags: &BenchEmbed, vocab_size: usize) -> Vec<Tokens> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let text = |n_tokens: usize, next: &mut dyn FnMut() -> u64| {
+        let ids = (0..n_tokens).map(|_| (next() % vocab_size as u64) as u32).collect();
+        Tokens { ids, n_dropped: 0 }
+    };
+    (0..flags.batch)
+        .map(|_| {
+            let least = if flags.mixed { 16.min(flags.tokens) } else { flags.tokens };
+            let n_tokens = least + (next() as usize) % (flags.tokens - least + 1);
+            text(n_tokens, &mut next)
+        })
+        .collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+/// The most memory this process ever had, mapped pages counted; none where it is not told.
+fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
