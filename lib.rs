@@ -31,18 +31,20 @@ use engine::ingest::{self, Embedded, Records, Stamp};
 use half::f16;
 
 pub use engine::ingest::{Document, IngestOptions, Ledger, Progress};
-pub use engine::{self, Embedder};
+pub use engine::{self, Embedder, Precision};
 pub use storage::{self, DocumentInfo, Space, Status, StoredChunk};
 
 /// A database: one directory, opened for writing by one process.
 pub struct Database {
     store: Arc<storage::Store>,
+    precision: Option<Precision>,
 }
 
 /// A set of documents in one space: one model, one prompt.
 pub struct Collection {
     store: Arc<storage::Store>,
     embedder: OnceLock<Embedder>,
+    precision: Option<Precision>,
     name: String,
     space: Space,
 }
@@ -54,7 +56,13 @@ impl Database {
     /// [`Error::Storage`]: another process has it open, the path is a file, the disk is read-only or
     /// full, another version wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Database> {
-        Ok(Database { store: Arc::new(storage::Store::open(path.as_ref())?) })
+        Ok(Database { store: Arc::new(storage::Store::open(path.as_ref())?), precision: None })
+    }
+
+    /// Models of collections that are opened from now on run in this precision; without one, in the
+    /// fastest that is true enough to f32. Vectors of all precisions share a space.
+    pub fn with_precision(self, precision: impl Into<Option<Precision>>) -> Database {
+        Database { precision: precision.into(), ..self }
     }
 
     /// Opens a collection; a new one gets the built-in model at its full width.
@@ -83,7 +91,8 @@ impl Database {
             known => {
                 let known = known.as_ref();
                 let model = model.or(known.map(|space| &*space.model));
-                let loaded = Embedder::open(model.unwrap_or(engine::package::NANO))?;
+                let model = model.unwrap_or(engine::package::NANO);
+                let loaded = Embedder::open_in(model, self.precision)?;
                 // Another model is refused by its fingerprint, not by a width that it does not have.
                 let same = known.filter(|space| space.fingerprint == loaded.package().fingerprint);
                 let space = space_of(&loaded, dims.or(same.map(|space| space.dims)))?;
@@ -92,7 +101,8 @@ impl Database {
                 space
             }
         };
-        Ok(Collection { store: self.store.clone(), embedder, name: name.to_owned(), space })
+        let (store, precision, name) = (self.store.clone(), self.precision, name.to_owned());
+        Ok(Collection { store, embedder, precision, name, space })
     }
 
     /// The collections and their spaces.
@@ -138,7 +148,7 @@ impl Collection {
         if let Some(embedder) = self.embedder.get() {
             return Ok(embedder);
         }
-        let loaded = Embedder::open(&self.space.model)?;
+        let loaded = Embedder::open_in(&self.space.model, self.precision)?;
         if loaded.package().fingerprint != self.space.fingerprint {
             let (collection, model) = (self.name.clone(), self.space.model.clone());
             return Err(Error::OtherModel { collection, model });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use gemmule::engine::Precision;
+use gemmule::Precision;
 use gemmule::engine::package::export::Dtype;
 
 /// Finds passages in your files by what they mean. One binary: no server, no network.
@@ -90,6 +90,10 @@ pub(crate) struct HowToIndex {
     /// Cut texts into chunks of at most this many tokens.
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(crate) chunk_tokens: Option<usize>,
+    /// The model's arithmetic; the fastest that is true enough to f32 if it is not said. Vectors of
+    /// all precisions can be compared.
+    #[arg(long, value_enum, value_name = "PRECISION")]
+    pub(crate) precision: Option<PrecisionName>,
 }
 
 /// Find the passages that come closest to a question.

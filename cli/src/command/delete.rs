@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::{Done, ids, text};
 
 pub(crate) fn run(global: &Global, flags: &Delete, output: &mut Output) -> anyhow::Result<Done> {
-    let (_db, collection) = open_collection(global)?;
+    let (_db, collection) = open_collection(global, None)?;
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for typed in &flags.ids {
         match ids::document(&collection, typed)? {

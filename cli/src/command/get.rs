@@ -11,7 +11,7 @@ use crate::output::Output;
 use crate::{Done, ids, text};
 
 pub(crate) fn run(global: &Global, flags: &Get, output: &mut Output) -> anyhow::Result<Done> {
-    let (_db, collection) = open_collection(global)?;
+    let (_db, collection) = open_collection(global, None)?;
     let Some((info, chunk_idx)) = ids::document_or_chunk(&collection, &flags.id)? else {
         bail!(
             "there is no document or chunk '{}' in collection '{}'; `gemmule list` shows the ids",

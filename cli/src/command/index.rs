@@ -44,7 +44,7 @@ pub(super) fn prepare(
         // Before anything is created: a typing error must not leave a database behind.
         fs::metadata(path).with_context(|| format!("could not index {}", path.display()))?;
     }
-    let db = Database::open(&global.db)?;
+    let db = Database::open(&global.db)?.with_precision(how.precision.map(Into::into));
     let collection = db.collection_with(&global.collection, how.model.as_deref(), how.dims)?;
     Ok((db, collection))
 }

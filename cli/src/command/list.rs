@@ -9,7 +9,7 @@ use crate::output::Output;
 use crate::{Done, text};
 
 pub(crate) fn run(global: &Global, output: &mut Output) -> anyhow::Result<Done> {
-    let (_db, collection) = open_collection(global)?;
+    let (_db, collection) = open_collection(global, None)?;
     let documents = collection.list()?;
     let ids = documents.iter().map(|info| text::relative(&info.id).width());
     let id_columns = ids.max().unwrap_or(0).min(text::columns() / 2);

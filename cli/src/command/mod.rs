@@ -18,7 +18,7 @@ use std::path::Path;
 use anyhow::bail;
 use gemmule::{Collection, Database};
 
-use crate::args::Global;
+use crate::args::{Global, PrecisionName};
 
 /// Opens a database that is there; reading must not create one.
 fn open_database(db: &Path) -> anyhow::Result<Database> {
@@ -38,8 +38,11 @@ fn open_database(db: &Path) -> anyhow::Result<Database> {
 }
 
 /// Opens a collection that is there.
-fn open_collection(global: &Global) -> anyhow::Result<(Database, Collection)> {
-    let db = open_database(&global.db)?;
+fn open_collection(
+    global: &Global,
+    precision: Option<PrecisionName>,
+) -> anyhow::Result<(Database, Collection)> {
+    let db = open_database(&global.db)?.with_precision(precision.map(Into::into));
     let names: Vec<String> = db.collections()?.into_iter().map(|(name, _)| name).collect();
     if !names.contains(&global.collection) {
         let has = match names.is_empty() {

@@ -24,7 +24,7 @@ pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyho
         bail!(Usage("--model, --dims and --chunk-tokens go with --in PATH".to_owned()));
     }
     let (_db, collection) = match &flags.within {
-        None => open_collection(global)?,
+        None => open_collection(global, flags.how.precision)?,
         Some(path) => {
             interrupt::listen()?;
             let paths = std::slice::from_ref(path);

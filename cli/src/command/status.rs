@@ -1,7 +1,7 @@
 //! `gemmule status`: what the database holds and what it weighs.
 
-use gemmule::Status;
 use gemmule::storage::CollectionStatus;
+use gemmule::{Embedder, Precision, Status};
 use serde_json::{Value, json};
 
 use super::open_database;
@@ -20,6 +20,11 @@ pub(crate) fn run(global: &Global, output: &mut Output) -> anyhow::Result<Done> 
         print(&status, output)?;
     }
     Ok(Done::Whole)
+}
+
+/// What a query would run in now; none if the model is not there any more.
+fn precision(collection: &CollectionStatus) -> Option<Precision> {
+    Embedder::open(&collection.space.model).ok().map(|embedder| embedder.precision())
 }
 
 fn short(fingerprint: &str) -> &str {
@@ -52,6 +57,7 @@ fn to_json(status: &Status) -> Value {
             "name": collection.name,
             "model": collection.space.model,
             "fingerprint": short(&collection.space.fingerprint),
+            "precision": precision(collection).map(Precision::name),
             "full_width": collection.space.full_width,
             "dims": collection.space.dims,
             "documents": collection.documents,
@@ -90,6 +96,10 @@ fn print(status: &Status, output: &mut Output) -> anyhow::Result<()> {
             "  model      {} ({})",
             text::printable(&space.model),
             short(&space.fingerprint)
+        ))?;
+        output.line(format_args!(
+            "  precision  {}",
+            precision(collection).map_or("none: the model cannot be opened", Precision::name)
         ))?;
         output
             .line(format_args!("  width      {}, searched at {}", space.full_width, space.dims))?;
