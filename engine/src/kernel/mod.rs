@@ -107,6 +107,13 @@ kernel! {
 }
 
 kernel! {
+    /// The rows of `matrix`, times the numbers of `factors`, summed in f64 in their order.
+    ///
+    /// `matrix`: `[factors.len(), out.len()]`.
+    combine(factors: &[f32], matrix: &[f32], out: &mut [f32])
+}
+
+kernel! {
     /// The sums of a tile to outputs, at the start of `out`.
     finish(how: Finish, sums: &[Sums], out: &mut [f32])
 }

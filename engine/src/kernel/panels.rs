@@ -18,6 +18,8 @@ use std::ops::Range;
 use bincode::{Decode, Encode};
 use half::{bf16, f16};
 
+use super::quantise;
+
 /// Outputs of a panel.
 pub(crate) const PANEL: usize = 32;
 
@@ -158,13 +160,22 @@ pub(crate) fn pack(precision: Precision, rows: &[&[f32]], panel: &mut [u8]) {
         }
         Precision::Int8 => {
             let (weights, scales) = panel.split_at_mut(padded(n_inputs) * PANEL);
-            weights.fill(128);
-            for (o, row) in rows.iter().enumerate() {
-                let scale = largest(row) / 127.0;
+            let steps = weights.as_chunks_mut::<4>().0.as_chunks_mut::<PANEL>().0;
+            let mut numbers = vec![0; padded(n_inputs)];
+            for o in 0..PANEL {
+                let mut scale = 0.0;
+                quantise(
+                    rows.get(o).unwrap_or(&&[][..]),
+                    &mut numbers,
+                    &mut scale,
+                    BLOCK,
+                    0,
+                    &mut [],
+                );
                 scales[o * 4..][..4].copy_from_slice(&scale.to_le_bytes());
-                for (k, &w) in row.iter().enumerate() {
-                    weights[(k / 4 * PANEL + o) * 4 + k % 4] =
-                        (quantised(w, scale, (-127, 127)) + 128) as u8;
+                for (step, numbers) in steps.iter_mut().zip(numbers.as_chunks::<4>().0) {
+                    // Adding 128 to a signed byte is the same as turning its first bit.
+                    step[o] = numbers.map(|q| q ^ 128);
                 }
             }
         }
@@ -186,7 +197,7 @@ fn pack_block(row: &[f32], o: usize, block: &mut [u8]) {
     scales[o * 2..][..2].copy_from_slice(&scale.to_le_bytes());
     for k in 0..BLOCK {
         let w = row.get(k).copied().unwrap_or(0.0);
-        let q = (quantised(w, scale.to_f32(), (-8, 7)) + 8) as u8;
+        let q = (nearest(w, scale.to_f32()).clamp(-8, 7) + 8) as u8;
         let (step, shift) = (k / 4 % 4, k / 16 * 4);
         halves[(step * PANEL + o) * 4 + k % 4] |= q << shift;
     }
@@ -219,11 +230,9 @@ pub(crate) fn unpack(precision: Precision, panel: &[u8], o: usize, row: &mut [f3
     }
 }
 
-fn largest(row: &[f32]) -> f32 {
-    row.iter().fold(0.0, |a, b| f32::max(a, b.abs()))
-}
-
-/// The nearest whole number of steps, from `least` to `most`.
-fn quantised(w: f32, scale: f32, (least, most): (i32, i32)) -> i32 {
-    if scale == 0.0 { 0 } else { ((w / scale).round_ties_even() as i32).clamp(least, most) }
+/// The nearest whole number of steps.
+fn nearest(w: f32, scale: f32) -> i32 {
+    // 1.5 * 2^23: adding it leaves no room for a fraction.
+    const ROUND: f32 = 12_582_912.0;
+    if scale == 0.0 { 0 } else { (w / scale + ROUND).to_bits() as i32 - ROUND.to_bits() as i32 }
 }

@@ -284,3 +284,30 @@ pub(super) fn pack_values(
         }
     }
 }
+
+#[inline(always)]
+pub(super) fn combine(factors: &[f32], matrix: &[f32], out: &mut [f32]) {
+    assert_eq!(matrix.len(), factors.len() * out.len());
+    let width = out.len();
+    for (i, out) in out.chunks_mut(LANES).enumerate() {
+        let mut sums = [0f64; LANES];
+        for (&factor, row) in factors.iter().zip(matrix.chunks_exact(width)) {
+            let row = &row[i * LANES..];
+            match row.first_chunk::<LANES>() {
+                Some(row) => {
+                    for (sum, &x) in sums.iter_mut().zip(row) {
+                        *sum += f64::from(factor) * f64::from(x);
+                    }
+                }
+                None => {
+                    for (sum, &x) in sums.iter_mut().zip(row) {
+                        *sum += f64::from(factor) * f64::from(x);
+                    }
+                }
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = sum as f32;
+        }
+    }
+}

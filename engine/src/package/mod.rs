@@ -20,6 +20,7 @@ mod weights;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -210,11 +211,15 @@ impl Package {
         let gguf = Gguf::parse(name.clone(), bytes)?;
         let model = gguf::Model::read(&gguf, folder)?;
         let config = model.config.clone();
-        let tokenizer = Tokenizer::from_gguf(&gguf, &config)?;
         let prompts = Some(model.prompts.clone()).filter(|prompts| !prompts.is_empty());
         let prompts = prompts.unwrap_or_else(crate::prompt::embeddinggemma);
         let widths = Some(model.widths.clone()).filter(|widths| !widths.is_empty());
-        let (source, tensors) = Source::open_gguf(&name, gguf, model)?;
+        let gguf = Arc::new(gguf);
+        let (tokenizer, opened) = rayon::join(
+            || Tokenizer::from_gguf(&gguf, &config),
+            || Source::open_gguf(&name, gguf.clone(), model),
+        );
+        let (tokenizer, (source, tensors)) = (tokenizer?, opened?);
         let refused = |refusal: Refusal| refusal.of(&name);
         let widths = widths_of(&config, source.width(), widths, "gemmule.matryoshka_dims")
             .map_err(refused)?;

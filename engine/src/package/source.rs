@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
@@ -38,7 +39,7 @@ enum Store {
     /// Body, first and second dense layer, by their names in the package.
     Safetensors([(String, Bytes); 3]),
     Gguf {
-        gguf: Box<Gguf<Bytes>>,
+        gguf: Arc<Gguf<Bytes>>,
         model: Box<Model>,
         /// The dense layers, where they are not in the file itself.
         beside: Option<[(String, Bytes); 2]>,
@@ -67,7 +68,7 @@ impl Source {
     /// Opens the tensors of a GGUF file, and the dense layers beside it where it has none.
     pub(super) fn open_gguf(
         package: &str,
-        gguf: Gguf<Bytes>,
+        gguf: Arc<Gguf<Bytes>>,
         model: Model,
     ) -> Result<(Source, blake3::Hash)> {
         let config = model.config.clone();
@@ -90,7 +91,7 @@ impl Source {
                 (Some(files), [first?, second?])
             }
         };
-        let store = Store::Gguf { gguf: Box::new(gguf), model: Box::new(model), beside };
+        let store = Store::Gguf { gguf, model: Box::new(model), beside };
         Source::checked(package, &config, store, dense)
     }
 

@@ -7,17 +7,19 @@
 use std::io::{self, Write};
 
 use bincode::{Decode, Encode};
+use rayon::prelude::*;
 
 use super::balance::{self, Balance};
 use super::write_table_row;
 use super::{Body, Layer, Layout, MatrixAt, Prepared, TableAt, read_table_row, table_row_bytes};
 use crate::Result;
-use crate::kernel::{Lines, PANEL, Precision, pack};
+use crate::kernel::{self, Lines, PANEL, Precision, pack};
 use crate::model::Fast;
 use crate::package::{Config, LayerKind, LayerWeights, Matrix, Source};
 
-/// Rows of the embedding table that are read at a time.
-const TABLE_ROWS: usize = 4096;
+/// Rows of the embedding table that are read at a time, and that a thread takes of these.
+const TABLE_ROWS: usize = 8192;
+const TABLE_PART: usize = 256;
 
 /// How true the result is to f32, and what was done for it.
 #[derive(Clone, Debug, Default, Encode, Decode)]
@@ -229,13 +231,16 @@ impl<W: Write> Writer<W> {
             Ok(at) => at,
             Err(error) => return Ok(Err(error)),
         };
-        let mut bytes = Vec::with_capacity(TABLE_ROWS * table_row_bytes(precision, hidden));
         for first in (0..vocab_size).step_by(TABLE_ROWS) {
             let rows = source.embedding(first..vocab_size.min(first + TABLE_ROWS))?;
-            bytes.clear();
-            for row in rows.values.chunks_exact(hidden) {
-                write_table_row(precision, row, &mut bytes);
-            }
+            let parts = rows.values.par_chunks(hidden * TABLE_PART).map(|part| {
+                let mut bytes = Vec::with_capacity(TABLE_PART * table_row_bytes(precision, hidden));
+                for row in part.chunks_exact(hidden) {
+                    write_table_row(precision, row, &mut bytes);
+                }
+                bytes
+            });
+            let bytes = parts.collect::<Vec<_>>().concat();
             if let Err(error) = self.write(&bytes) {
                 return Ok(Err(error));
             }
@@ -278,9 +283,8 @@ pub(super) fn packed(precision: Precision, rows: &[&[f32]]) -> Vec<u8> {
     let n_inputs = rows.first().map_or(0, |row| row.len());
     let n_bytes = precision.panel_bytes(n_inputs);
     let mut panels = vec![0; rows.len().div_ceil(PANEL) * n_bytes];
-    for (rows, panel) in rows.chunks(PANEL).zip(panels.chunks_exact_mut(n_bytes)) {
-        pack(precision, rows, panel);
-    }
+    let pairs = rows.par_chunks(PANEL).zip(panels.par_chunks_exact_mut(n_bytes));
+    pairs.for_each(|(rows, panel)| pack(precision, rows, panel));
     panels
 }
 
@@ -310,17 +314,9 @@ fn plus_one(norm: &Matrix) -> Vec<f32> {
 
 /// `left right`, summed in f64.
 fn product(left: &Matrix, right: &Matrix) -> Matrix {
-    let mut values = Vec::with_capacity(left.n_rows * right.n_cols);
-    let mut sums = vec![0f64; right.n_cols];
-    for row in left.values.chunks_exact(left.n_cols) {
-        sums.fill(0.0);
-        for (&a, column) in row.iter().zip(right.values.chunks_exact(right.n_cols)) {
-            for (sum, &b) in sums.iter_mut().zip(column) {
-                *sum += f64::from(a) * f64::from(b);
-            }
-        }
-        values.extend(sums.iter().map(|&sum| sum as f32));
-    }
+    let mut values = vec![0.0; left.n_rows * right.n_cols];
+    let rows = values.par_chunks_mut(right.n_cols).zip(left.values.par_chunks(left.n_cols));
+    rows.for_each(|(out, row)| kernel::combine(row, &right.values, out));
     Matrix { values, n_rows: left.n_rows, n_cols: right.n_cols }
 }
 

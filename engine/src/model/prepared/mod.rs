@@ -16,7 +16,7 @@ pub use build::Report;
 pub(crate) use build::{build, dot};
 
 use crate::bytes::Bytes;
-use crate::kernel::{Lines, PANEL, Panels, Precision};
+use crate::kernel::{self, Lines, PANEL, Panels, Precision};
 use crate::package::LayerKind;
 
 /// Where a matrix in panels lies in the body.
@@ -171,9 +171,10 @@ fn write_table_row(precision: Precision, row: &[f32], bytes: &mut Vec<u8>) {
             bytes.extend(row.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()));
         }
         Precision::Int8 | Precision::Int4 => {
-            let scale = row.iter().fold(0f32, |a, b| a.max(b.abs())) / 127.0;
-            let steps = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-            bytes.extend(row.iter().map(|x| (x * steps).round_ties_even() as i8 as u8));
+            let at = bytes.len();
+            bytes.resize(at + row.len(), 0);
+            let mut scale = 0.0;
+            kernel::quantise(row, &mut bytes[at..], &mut scale, row.len(), 0, &mut []);
             bytes.extend(scale.to_le_bytes());
         }
     }
