@@ -4,7 +4,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use gemmule::engine::model::Reference;
 use gemmule::engine::package::Package;
-use gemmule::engine::{Embedder, Tokens};
+use gemmule::engine::{Embedder, Precision, Tokens};
 
 /// Texts and tokens of each: one short query, one chunk, eight chunks, one long text.
 const SHAPES: [(usize, usize); 4] = [(1, 16), (1, 256), (8, 256), (1, 2048)];
@@ -20,10 +20,21 @@ fn texts((n, n_tokens): (usize, usize), vocab_size: u32) -> Vec<Tokens> {
     (0..n).map(|i| Tokens { ids: ids(i), n_dropped: 0 }).collect()
 }
 
-#[divan::bench(args = SHAPES.iter().map(|shape| format!("{}x{}", shape.0, shape.1)))]
-fn fast(bencher: Bencher, name: &str) {
+/// The fast pass in each precision.
+const PRECISIONS: [Precision; 4] =
+    [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Int4];
+
+fn cases() -> impl Iterator<Item = String> {
+    let names = |shape: &(usize, usize)| format!("{}x{}", shape.0, shape.1);
+    SHAPES.iter().flat_map(move |shape| PRECISIONS.map(|p| format!("{} {}", names(shape), p.name())))
+}
+
+#[divan::bench(args = cases())]
+fn fast(bencher: Bencher, case: &str) {
+    let (name, precision) = case.split_once(' ').expect("a shape and a precision");
     let shape = shape(name);
-    let embedder = Embedder::open("nano").expect("nano is compiled in");
+    let precision = PRECISIONS.into_iter().find(|known| known.name() == precision);
+    let embedder = Embedder::open_in("nano", precision).expect("nano is compiled in");
     let texts = texts(shape, embedder.package().config.vocab_size as u32);
     bencher
         .counter(ItemsCount::new(shape.0 * shape.1))
