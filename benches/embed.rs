@@ -26,7 +26,9 @@ const PRECISIONS: [Precision; 4] =
 
 fn cases() -> impl Iterator<Item = String> {
     let names = |shape: &(usize, usize)| format!("{}x{}", shape.0, shape.1);
-    SHAPES.iter().flat_map(move |shape| PRECISIONS.map(|p| format!("{} {}", names(shape), p.name())))
+    SHAPES
+        .iter()
+        .flat_map(move |shape| PRECISIONS.map(|p| format!("{} {}", names(shape), p.name())))
 }
 
 #[divan::bench(args = cases())]

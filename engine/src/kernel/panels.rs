@@ -111,7 +111,7 @@ impl<'a> Panels<'a> {
 
     /// Some of the outputs, from a whole number of panels on.
     pub(crate) fn outputs(self, outputs: Range<usize>) -> Panels<'a> {
-        assert!(outputs.start % PANEL == 0 && outputs.end <= self.n_outputs);
+        assert!(outputs.start.is_multiple_of(PANEL) && outputs.end <= self.n_outputs);
         let bytes = &self.bytes[outputs.start / PANEL * self.stride..];
         Panels { n_outputs: outputs.len(), bytes, ..self }
     }
@@ -119,7 +119,7 @@ impl<'a> Panels<'a> {
     /// Some of the inputs, from a multiple of [`INPUT_GRAIN`] on; f32 and bf16, whose panels hold
     /// nothing but weights. The padding that follows is whatever comes next: it meets zeros.
     pub(crate) fn inputs(self, inputs: Range<usize>) -> Panels<'a> {
-        assert!(inputs.start % INPUT_GRAIN == 0 && inputs.end <= self.n_inputs);
+        assert!(inputs.start.is_multiple_of(INPUT_GRAIN) && inputs.end <= self.n_inputs);
         assert!(matches!(self.precision, Precision::F32 | Precision::Bf16));
         let skipped = self.skipped + self.precision.panel_bytes(inputs.start);
         Panels { n_inputs: inputs.len(), skipped, ..self }
@@ -204,6 +204,7 @@ fn pack_block(row: &[f32], o: usize, block: &mut [u8]) {
 }
 
 /// Reads weights back, as the arithmetic sees them: the row of one output, `[n_inputs]`.
+#[cfg(test)]
 pub(crate) fn unpack(precision: Precision, panel: &[u8], o: usize, row: &mut [f32]) {
     assert!(o < PANEL && panel.len() == precision.panel_bytes(row.len()));
     let f32_at = |at: usize| f32::from_le_bytes([0, 1, 2, 3].map(|i| panel[at + i]));

@@ -43,7 +43,8 @@ fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = (x - n * LN2_HIGH) - n * LN2_LOW;
     let p = 1.987_569_1e-4_f32;
     let p = p * r + 1.398_199_9e-3;
@@ -51,7 +52,8 @@ fn exp(x: f32) -> f32 {
     let p = p * r + 4.166_579_6e-2;
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 0.5;
-    let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    // The last bits of the rounded sum are `n`: no conversion, which would have to mind overflow.
+    let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
     (p * r * r + r + 1.0) * power
 }
 
@@ -120,9 +122,11 @@ fn gelu(z: f32) -> f32 {
 /// The bits of the nearest bf16 in the upper half; the lower half is what is left of the sum.
 #[inline(always)]
 fn rounded_bf16(x: f32) -> u32 {
-    // Adding just under half of what is cut off, and the last kept bit, rounds to even.
+    // Adding just under half of what is cut off, and the last kept bit, rounds to even. What is not
+    // a number stays so: the sum could carry into its sign.
     let bits = x.to_bits();
-    bits + 0x7fff + (bits >> 16 & 1)
+    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    if x.is_nan() { f32::NAN.to_bits() } else { nearest }
 }
 
 #[inline(always)]
@@ -172,38 +176,69 @@ pub(super) fn quantise(
 #[inline(always)]
 pub(super) fn finish(how: Finish, sums: &[Sums], out: &mut [f32]) {
     let mut weight_scales = [1f32; PANEL];
-    if how.precision == Precision::Int8 {
-        let bytes = how.panel[how.panel.len() - PANEL * 4..].as_chunks::<4>().0;
-        for (scale, bytes) in weight_scales.iter_mut().zip(bytes) {
-            *scale = f32::from_le_bytes(*bytes);
+    match how.precision {
+        Precision::F32 | Precision::Bf16 => {
+            place(&how, &weight_scales, sums, out, |_| |sum, _| f32::from_bits(sum));
+        }
+        Precision::Int8 => {
+            let bytes = how.panel[how.panel.len() - PANEL * 4..].as_chunks::<4>().0;
+            for (scale, bytes) in weight_scales.iter_mut().zip(bytes) {
+                *scale = f32::from_le_bytes(*bytes);
+            }
+            place(&how, &weight_scales, sums, out, |m| {
+                let (scale, offset) = (how.scales[m], how.offsets[m]);
+                move |sum, weight_scale| (sum as i32 + offset) as f32 * (scale * weight_scale)
+            });
+        }
+        Precision::Int4 => place(&how, &weight_scales, sums, out, |m| {
+            let scale = how.scales[m];
+            move |sum, _| f32::from_bits(sum) * scale
+        }),
+    }
+}
+
+/// Writes the outputs of a tile, or what GEGLU makes of them, where they belong: `value_of(row)` is
+/// what turns one of its sums, and the scale of the weights, into an output.
+#[inline(always)]
+fn place<F: Fn(u32, f32) -> f32>(
+    how: &Finish,
+    scales: &[f32; PANEL],
+    sums: &[Sums],
+    out: &mut [f32],
+    value_of: impl Fn(usize) -> F,
+) {
+    const HALF: usize = PANEL / 2;
+    for (m, sums) in sums.iter().enumerate() {
+        let value = value_of(m);
+        let out = &mut out[m * how.out_stride..][..how.n_cols];
+        if how.is_geglu {
+            let (gates, ups) = (sums[..HALF].iter(), sums[HALF..].iter());
+            let (gates, ups) = (gates.zip(&scales[..HALF]), ups.zip(&scales[HALF..]));
+            write::<HALF>(out, |out| {
+                for ((x, gate), up) in out.iter_mut().zip(gates).zip(ups) {
+                    *x = gelu(value(*gate.0, *gate.1)) * value(*up.0, *up.1);
+                }
+            });
+        } else {
+            write::<PANEL>(out, |out| {
+                for ((x, sum), scale) in out.iter_mut().zip(sums).zip(scales) {
+                    *x = value(*sum, *scale);
+                }
+            });
         }
     }
-    for (m, sums) in sums.iter().enumerate() {
-        let mut row = [0f32; PANEL];
-        match how.precision {
-            Precision::F32 | Precision::Bf16 => row = sums.map(f32::from_bits),
-            Precision::Int8 => {
-                let (scale, offset) = (how.scales[m], how.offsets[m]);
-                for ((x, sum), weight_scale) in row.iter_mut().zip(sums).zip(&weight_scales) {
-                    *x = (*sum as i32 + offset) as f32 * (scale * weight_scale);
-                }
-            }
-            Precision::Int4 => {
-                for (x, sum) in row.iter_mut().zip(sums) {
-                    *x = f32::from_bits(*sum) * how.scales[m];
-                }
-            }
-        }
-        if how.is_geglu {
-            let (gates, ups) = row.split_at_mut(PANEL / 2);
-            for (gate, up) in gates.iter_mut().zip(ups) {
-                *gate = gelu(*gate) * *up;
-            }
-        }
-        let out = &mut out[m * how.out_stride..][..how.n_cols];
-        match out.as_chunks_mut::<PANEL>() {
-            ([whole], []) => *whole = row,
-            _ => out.copy_from_slice(&row[..how.n_cols]),
+}
+
+/// Has `N` numbers made, and keeps those that there is room for: loops of a known length make better
+/// vectors.
+#[inline(always)]
+fn write<const N: usize>(out: &mut [f32], make: impl FnOnce(&mut [f32; N])) {
+    match out.as_chunks_mut::<N>() {
+        ([whole], []) => make(whole),
+        _ => {
+            let mut whole = [0f32; N];
+            make(&mut whole);
+            out.copy_from_slice(&whole[..out.len()]);
         }
     }
 }

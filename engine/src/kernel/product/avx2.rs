@@ -14,10 +14,10 @@ pub(super) fn choose(kernels: Kernels) -> Kernels {
         return kernels;
     }
     Kernels {
-        f32: Kernel { most_rows: 6, run: f32_tile },
-        bf16: Kernel { most_rows: 4, run: bf16_tile },
-        int8: Kernel { most_rows: 4, run: int8_tile },
-        int4: Kernel { most_rows: 2, run: int4_tile },
+        f32: Kernel::plain(6, f32_tile),
+        bf16: Kernel::plain(4, bf16_tile),
+        int8: Kernel::plain(4, int8_tile),
+        int4: Kernel::plain(2, int4_tile),
     }
 }
 

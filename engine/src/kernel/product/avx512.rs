@@ -1,4 +1,4 @@
-//! The tiles on AVX-512: two vectors of sums a row, twelve or fourteen rows.
+//! The tiles on AVX-512, of up to fourteen rows: two vectors of sums a row, or one for int4.
 
 use std::arch::x86_64::*;
 
@@ -6,19 +6,52 @@ use super::{Kernel, Kernels, Sums, Tile};
 use crate::kernel::panels::{BLOCK, BLOCK_BYTES, PANEL};
 
 /// Replaces what this processor can do better.
-pub(super) fn choose(mut kernels: Kernels) -> Kernels {
-    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
-        kernels.f32 = Kernel { most_rows: 14, run: f32_tile };
-        kernels.bf16 = Kernel { most_rows: 14, run: widened_tile };
-        if is_x86_feature_detected!("avx512bf16") {
-            kernels.bf16 = Kernel { most_rows: 14, run: bf16_tile };
-        }
-        if is_x86_feature_detected!("avx512vnni") {
-            kernels.int8 = Kernel { most_rows: 14, run: int8_tile };
-            kernels.int4 = Kernel { most_rows: 6, run: int4_tile };
-        }
+pub(super) fn choose(kernels: Kernels) -> Kernels {
+    if !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")) {
+        return kernels;
     }
-    kernels
+    let (f32, bf16) = (Kernel::plain(14, f32_tile), Kernel::plain(14, widened_tile));
+    Kernels { f32, bf16, ..kernels }
+}
+
+/// As [`choose`], with AVX512_BF16.
+pub(super) fn choose_bf16(kernels: Kernels) -> Kernels {
+    if !(is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw")) {
+        return kernels;
+    }
+    Kernels { bf16: Kernel::plain(14, bf16_tile), ..kernels }
+}
+
+/// As [`choose`], with AVX512_VNNI.
+pub(super) fn choose_vnni(kernels: Kernels) -> Kernels {
+    if !(is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw")) {
+        return kernels;
+    }
+    let (int8, int4) = (Kernel::plain(14, int8_tile), Kernel::plain(14, int4_tile));
+    Kernels { int8, int4, ..kernels }
+}
+
+/// Calls `$rows` for the number of rows that `$out` has.
+macro_rules! for_rows {
+    ($rows:ident($tile:ident, $out:ident)) => {
+        match $out.len() {
+            1 => $rows::<1>($tile, $out),
+            2 => $rows::<2>($tile, $out),
+            3 => $rows::<3>($tile, $out),
+            4 => $rows::<4>($tile, $out),
+            5 => $rows::<5>($tile, $out),
+            6 => $rows::<6>($tile, $out),
+            7 => $rows::<7>($tile, $out),
+            8 => $rows::<8>($tile, $out),
+            9 => $rows::<9>($tile, $out),
+            10 => $rows::<10>($tile, $out),
+            11 => $rows::<11>($tile, $out),
+            12 => $rows::<12>($tile, $out),
+            13 => $rows::<13>($tile, $out),
+            14 => $rows::<14>($tile, $out),
+            n => unreachable!("a tile of {n} rows"),
+        }
+    };
 }
 
 /// A tile for each number of rows up to 14, of a step that four bytes of a row (`x`, in every lane)
@@ -62,26 +95,8 @@ macro_rules! tile {
                 tile.rows.len() == out.len() * tile.stride
                     && tile.panel.len() >= tile.stride * PANEL
             );
-            // SAFETY: `choose` asked for the features; the lengths were just checked.
-            unsafe {
-                match out.len() {
-                    1 => rows::<1>(tile, out),
-                    2 => rows::<2>(tile, out),
-                    3 => rows::<3>(tile, out),
-                    4 => rows::<4>(tile, out),
-                    5 => rows::<5>(tile, out),
-                    6 => rows::<6>(tile, out),
-                    7 => rows::<7>(tile, out),
-                    8 => rows::<8>(tile, out),
-                    9 => rows::<9>(tile, out),
-                    10 => rows::<10>(tile, out),
-                    11 => rows::<11>(tile, out),
-                    12 => rows::<12>(tile, out),
-                    13 => rows::<13>(tile, out),
-                    14 => rows::<14>(tile, out),
-                    n => unreachable!("a tile of {n} rows"),
-                }
-            }
+            // SAFETY: who chose the kernel asked for the features; the lengths were just checked.
+            unsafe { for_rows!(rows(tile, out)) }
         }
     };
 }
@@ -136,65 +151,51 @@ fn int4_tile(tile: &Tile, out: &mut [Sums]) {
             && tile.panel.len() == n_blocks * BLOCK_BYTES
             && tile.offsets.len() == out.len() * n_blocks
     );
-    // SAFETY: `choose` asked for the features; the lengths were just checked.
-    unsafe {
-        match out.len() {
-            1 => int4_rows::<1>(tile, out),
-            2 => int4_rows::<2>(tile, out),
-            3 => int4_rows::<3>(tile, out),
-            4 => int4_rows::<4>(tile, out),
-            5 => int4_rows::<5>(tile, out),
-            6 => int4_rows::<6>(tile, out),
-            n => unreachable!("a tile of {n} rows"),
-        }
-    }
+    // SAFETY: who chose the kernel asked for the features; the lengths were just checked.
+    unsafe { for_rows!(int4_rows(tile, out)) }
 }
 
+/// One half of the panel after the other: unpacking it costs as much as two rows do, so many rows
+/// share it.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn int4_rows<const M: usize>(tile: &Tile, out: &mut [Sums]) {
     let n_blocks = tile.stride / BLOCK;
     let low = _mm512_set1_epi8(15);
-    let mut sums = [[_mm512_setzero_ps(); 2]; M];
-    for b in 0..n_blocks {
-        // SAFETY: the caller checked that panel, rows and offsets have so many blocks.
-        unsafe {
-            let block = tile.panel.as_ptr().add(b * BLOCK_BYTES);
-            let rows = tile.rows.as_ptr().add(b * BLOCK);
-            let mut whole = [[_mm512_setzero_si512(); 2]; M];
-            for m in 0..M {
-                whole[m] = [_mm512_set1_epi32(*tile.offsets.as_ptr().add(m * n_blocks + b)); 2];
-            }
-            for step in 0..4 {
-                let bytes =
-                    [0, 1].map(|i| _mm512_loadu_si512(block.add(step * 128 + i * 64).cast()));
-                let halves = [
-                    bytes.map(|v| _mm512_and_si512(v, low)),
-                    bytes.map(|v| _mm512_and_si512(_mm512_srli_epi16::<4>(v), low)),
-                ];
-                for m in 0..M {
-                    for (h, w) in halves.iter().enumerate() {
-                        let x = rows.add(m * tile.stride + h * 16 + step * 4);
-                        let x = _mm512_set1_epi32(x.cast::<i32>().read_unaligned());
-                        whole[m][0] = _mm512_dpbusd_epi32(whole[m][0], w[0], x);
-                        whole[m][1] = _mm512_dpbusd_epi32(whole[m][1], w[1], x);
+    for half in 0..2 {
+        let mut sums = [_mm512_setzero_ps(); M];
+        for b in 0..n_blocks {
+            // SAFETY: the caller checked that panel, rows and offsets have so many blocks.
+            unsafe {
+                let block = tile.panel.as_ptr().add(b * BLOCK_BYTES);
+                let rows = tile.rows.as_ptr().add(b * BLOCK);
+                let mut whole = [_mm512_setzero_si512(); M];
+                for (m, whole) in whole.iter_mut().enumerate() {
+                    *whole = _mm512_set1_epi32(*tile.offsets.as_ptr().add(m * n_blocks + b));
+                }
+                for step in 0..4 {
+                    let bytes = _mm512_loadu_si512(block.add(step * 128 + half * 64).cast());
+                    let w = [
+                        _mm512_and_si512(bytes, low),
+                        _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low),
+                    ];
+                    for (m, whole) in whole.iter_mut().enumerate() {
+                        for (i, w) in w.into_iter().enumerate() {
+                            let x = rows.add(m * tile.stride + i * 16 + step * 4);
+                            let x = _mm512_set1_epi32(x.cast::<i32>().read_unaligned());
+                            *whole = _mm512_dpbusd_epi32(*whole, w, x);
+                        }
                     }
                 }
-            }
-            let scales = block.add(BLOCK * PANEL / 2);
-            let scales =
-                [0, 1].map(|i| _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(i * 32).cast())));
-            for m in 0..M {
-                for i in 0..2 {
-                    let whole = _mm512_cvtepi32_ps(whole[m][i]);
-                    sums[m][i] = _mm512_fmadd_ps(whole, scales[i], sums[m][i]);
+                let scales = block.add(BLOCK * PANEL / 2 + half * 32);
+                let scales = _mm512_cvtph_ps(_mm256_loadu_si256(scales.cast()));
+                for (sum, whole) in sums.iter_mut().zip(whole) {
+                    *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scales, *sum);
                 }
             }
         }
-    }
-    for (out, sums) in out.iter_mut().zip(&sums) {
-        for i in 0..2 {
+        for (out, sums) in out.iter_mut().zip(sums) {
             // SAFETY: 16 of the 32 sums.
-            unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(i * 16).cast(), sums[i]) };
+            unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(half * 16).cast(), sums) };
         }
     }
 }

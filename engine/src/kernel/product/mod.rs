@@ -5,6 +5,8 @@
 //! numbers, so all processors give the same. What follows a tile (scales, GEGLU, the way to its
 //! place) is one piece of code for all.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -20,7 +22,7 @@ use super::panels::{PANEL, Panels, Precision};
 use super::rows::Rows;
 
 /// The most rows of any tile.
-const MOST_ROWS: usize = 14;
+const MOST_ROWS: usize = 32;
 
 /// The sums of one row of a tile: f32, or i32 for int8, by their bits.
 pub(crate) type Sums = [u32; PANEL];
@@ -54,11 +56,25 @@ struct Tile<'a> {
 #[derive(Clone, Copy)]
 struct Kernel {
     most_rows: usize,
+    /// Tiles end at multiples of this, and where the rows end.
+    grain: usize,
+    /// Calls back with the processor in the state that `run` needs for a product of so many rows.
+    around: fn(usize, &mut dyn FnMut()),
     /// Fills one [`Sums`] for each row.
-    run: fn(&Tile, &mut [Sums]),
+    ///
+    /// # Safety
+    /// Called inside `around`, with a tile of the product named to it.
+    run: unsafe fn(&Tile, &mut [Sums]),
 }
 
-/// What this processor runs.
+impl Kernel {
+    /// One that needs no state, and takes any number of rows up to `most_rows`.
+    const fn plain(most_rows: usize, run: fn(&Tile, &mut [Sums])) -> Kernel {
+        Kernel { most_rows, grain: 1, around: |_, product| product(), run }
+    }
+}
+
+/// What a processor runs.
 #[derive(Clone, Copy)]
 struct Kernels {
     f32: Kernel,
@@ -67,14 +83,27 @@ struct Kernels {
     int4: Kernel,
 }
 
+/// Puts better kernels in the place of given ones, if this processor can run them.
+type Choose = fn(Kernels) -> Kernels;
+
+/// The kinds of processors, each better than those before.
+const KINDS: &[(&str, Choose)] = &[
+    #[cfg(target_arch = "x86_64")]
+    ("avx2", avx2::choose),
+    #[cfg(target_arch = "x86_64")]
+    ("avx512", avx512::choose),
+    #[cfg(target_arch = "x86_64")]
+    ("avx512_bf16", avx512::choose_bf16),
+    #[cfg(target_arch = "x86_64")]
+    ("avx512_vnni", avx512::choose_vnni),
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    ("amx", amx::choose),
+];
+
+/// What this processor runs.
 fn kernels() -> &'static Kernels {
     static KERNELS: OnceLock<Kernels> = OnceLock::new();
-    KERNELS.get_or_init(|| {
-        let kernels = portable::KERNELS;
-        #[cfg(target_arch = "x86_64")]
-        let kernels = avx512::choose(avx2::choose(kernels));
-        kernels
-    })
+    KERNELS.get_or_init(|| KINDS.iter().fold(portable::KERNELS, |best, (_, choose)| choose(best)))
 }
 
 impl Kernels {
@@ -153,44 +182,47 @@ fn product_with(
 ) {
     let precision = rows.precision();
     assert!(precision == panels.precision && rows.n_cols() == panels.n_inputs);
-    let (n_rows, stride) = (rows.n_rows(), rows.stride());
-    let per_row = rows.offsets_per_row();
+    let (n_rows, stride, per_row) = (rows.n_rows(), rows.stride(), rows.offsets_per_row());
+    // Tiles of like size: none is left with a row or two.
+    let n_grains = n_rows.div_ceil(kernel.grain);
     let n_tiles = n_rows.div_ceil(kernel.most_rows);
     let mut sums = [[0; PANEL]; MOST_ROWS];
-    let width = if epilogue == Epilogue::Geglu { PANEL / 2 } else { PANEL };
-    let n_outputs = panels.n_outputs / (PANEL / width);
-    for i in 0..panels.len() {
-        let panel = panels.panel(i);
-        let (first_col, mut first) = (i * width, 0);
-        for t in 0..n_tiles {
-            // Tiles of like size: none is left with a row or two.
-            let end = n_rows * (t + 1) / n_tiles;
-            let sums = &mut sums[..end - first];
-            let tile = Tile {
-                rows: &rows.bytes()[first * stride..end * stride],
-                stride,
-                panel,
-                offsets: if precision == Precision::Int4 {
-                    &rows.offsets()[first * per_row..end * per_row]
-                } else {
-                    &[]
-                },
-            };
-            (kernel.run)(&tile, sums);
-            finish(
-                Finish {
-                    precision,
-                    scales: rows.scales().get(first..end).unwrap_or(&[]),
-                    offsets: rows.offsets().get(first..end).unwrap_or(&[]),
+    let is_geglu = epilogue == Epilogue::Geglu;
+    let outputs_per_col = if is_geglu { 2 } else { 1 };
+    let width = PANEL / outputs_per_col;
+    let n_outputs = panels.n_outputs / outputs_per_col;
+    (kernel.around)(n_rows, &mut || {
+        for i in 0..panels.len() {
+            let panel = panels.panel(i);
+            let (first_col, mut first) = (i * width, 0);
+            let n_cols = width.min(n_outputs - first_col);
+            for t in 1..=n_tiles {
+                let end = n_rows.min(n_grains * t / n_tiles * kernel.grain);
+                let sums = &mut sums[..end - first];
+                let tile = Tile {
+                    rows: &rows.bytes()[first * stride..end * stride],
+                    stride,
                     panel,
-                    is_geglu: epilogue == Epilogue::Geglu,
-                    n_cols: width.min(n_outputs - first_col),
-                    out_stride,
-                },
-                sums,
-                &mut out[first * out_stride + first_col..],
-            );
-            first = end;
+                    offsets: if precision == Precision::Int4 {
+                        &rows.offsets()[first * per_row..end * per_row]
+                    } else {
+                        &[]
+                    },
+                };
+                // SAFETY: inside `around`, and of this product.
+                unsafe { (kernel.run)(&tile, sums) };
+                let scales = rows.scales().get(first..end).unwrap_or(&[]);
+                let offsets = rows.offsets().get(first..end).unwrap_or(&[]);
+                finish(
+                    Finish { precision, scales, offsets, panel, is_geglu, n_cols, out_stride },
+                    sums,
+                    &mut out[first * out_stride + first_col..],
+                );
+                first = end;
+            }
         }
-    }
+    });
 }
+
+#[cfg(test)]
+mod tests;

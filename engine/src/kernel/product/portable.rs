@@ -6,10 +6,10 @@ use super::{Kernel, Kernels, Sums, Tile};
 use crate::kernel::panels::{BLOCK, BLOCK_BYTES, PANEL};
 
 pub(super) const KERNELS: Kernels = Kernels {
-    f32: Kernel { most_rows: 4, run: f32_tile },
-    bf16: Kernel { most_rows: 4, run: bf16_tile },
-    int8: Kernel { most_rows: 4, run: int8_tile },
-    int4: Kernel { most_rows: 4, run: int4_tile },
+    f32: Kernel::plain(4, f32_tile),
+    bf16: Kernel::plain(4, bf16_tile),
+    int8: Kernel::plain(4, int8_tile),
+    int4: Kernel::plain(4, int4_tile),
 };
 
 /// Four bytes of a row meet 128 of the panel; `step` adds to the sums of one row.
