@@ -140,3 +140,50 @@ fn numbers_have_as_few_digits_as_bring_them_back() {
         assert_eq!(digits(number), digits(&format!("{value:e}")), "{number}");
     }
 }
+
+#[test]
+fn each_precision_is_near_f32_and_the_default_is_one_of_them() {
+    let place = Place::new();
+    let of = |args: &[&str]| rows(&place.run_with_input(args, TEXTS.as_bytes()).stdout);
+    let exact = of(&["embed", "--precision", "f32"]);
+    let found = ["bf16", "int8", "int4"].map(|name| of(&["embed", "--precision", name]));
+    for (found, bound) in found.iter().zip([0.9995, 0.995, 0.97]) {
+        assert_eq!(found.len(), exact.len());
+        assert_ne!(*found, exact, "nothing is rounded");
+        for (found, exact) in found.iter().zip(&exact) {
+            let cosine: f32 = found.iter().zip(exact).map(|(a, b)| a * b).sum();
+            assert!(cosine >= bound, "{cosine} is below {bound}");
+        }
+    }
+    let default = of(&["embed"]);
+    assert!(default == exact || found.contains(&default));
+    let ran = place.run_with_input(&["embed", "--precision", "f64"], b"text\n");
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("f64") && ran.stderr.contains("int8"), "{ran:?}");
+}
+
+#[test]
+fn little_memory_gives_the_same_vectors() {
+    let place = Place::new();
+    let input = format!("{TEXTS}\n{}\n{}\n", "a longer text ".repeat(40), "lava ".repeat(300));
+    let of = |args: &[&str]| {
+        let ran = place.run_with_input(args, input.as_bytes());
+        assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{ran:?}");
+        rows(&ran.stdout)
+    };
+    let expected = of(&["embed", "--precision", "f32"]);
+    assert_eq!(expected.len(), 6);
+    for size in ["1", "64K", "200M", "2g"] {
+        let found = of(&["embed", "--precision", "f32", "--memory", size]);
+        for (found, expected) in found.iter().zip(&expected) {
+            let square: f32 = found.iter().zip(expected).map(|(a, b)| (a - b).powi(2)).sum();
+            assert!(square.sqrt() < 1e-5, "{size}: {:e}", square.sqrt());
+        }
+        assert_eq!(found.len(), expected.len());
+    }
+    for bad in ["0", "", "-1", "1.5G", "much", "0K", "99999999999G", "5T", "M"] {
+        let ran = place.run_with_input(&["embed", &format!("--memory={bad}")], b"text\n");
+        assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{bad}: {ran:?}");
+        assert!(ran.stderr.contains("--memory"), "{bad}: {ran:?}");
+    }
+}

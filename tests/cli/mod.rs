@@ -9,6 +9,7 @@ mod care;
 mod embed;
 mod eval;
 mod index;
+mod model;
 mod process;
 mod search;
 

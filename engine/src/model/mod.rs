@@ -21,3 +21,6 @@ pub use open::{Verified, bound, verify};
 pub(crate) use prepared::Prepared;
 pub use prepared::{Balance, Report};
 pub use reference::Reference;
+
+#[cfg(test)]
+mod tests;

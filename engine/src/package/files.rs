@@ -5,20 +5,18 @@ use std::path::{Path, PathBuf};
 use crate::bytes::Bytes;
 use crate::{Error, Result};
 
-/// The files that decide what a package is; the folders of the dense layers may have other names.
-pub(super) const NAMES: [&str; 11] = [
+/// The files that decide what a package is, but for those of its modules.
+pub(super) const NAMES: [&str; 6] = [
     "config.json",
     "config_sentence_transformers.json",
     "modules.json",
     "sentence_bert_config.json",
     "tokenizer.json",
     "model.safetensors",
-    "1_Pooling/config.json",
-    "2_Dense/config.json",
-    "2_Dense/model.safetensors",
-    "3_Dense/config.json",
-    "3_Dense/model.safetensors",
 ];
+
+/// The files in the folder of a module; pooling has no weights.
+pub(super) const OF_MODULE: [&str; 2] = ["config.json", "model.safetensors"];
 
 /// A folder, whose files are known by their path inside it.
 pub(super) struct Files<'a>(pub(super) &'a Path);

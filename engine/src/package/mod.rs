@@ -174,11 +174,17 @@ impl Location {
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         match self {
             Location::BuiltIn => Vec::new(),
-            Location::Folder(folder) => files::NAMES.iter().map(|name| folder.join(name)).collect(),
+            Location::Folder(folder) => {
+                let modules = modules::folders(&Files(folder)).into_iter();
+                let of_modules = modules.flat_map(|module| {
+                    files::OF_MODULE.map(|name| folder.join(&module).join(name))
+                });
+                files::NAMES.iter().map(|name| folder.join(name)).chain(of_modules).collect()
+            }
             // The dense layers may lie beside it.
             Location::File(file) => {
-                let beside = files::NAMES.iter().filter(|name| name.contains("_Dense/model"));
-                let beside = beside.map(|name| file.with_file_name(name));
+                let beside = gguf::names::DENSE
+                    .map(|name| file.with_file_name(name).with_file_name("model.safetensors"));
                 std::iter::once(file.clone()).chain(beside).collect()
             }
         }
@@ -355,4 +361,4 @@ fn fingerprint(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

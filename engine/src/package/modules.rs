@@ -57,6 +57,12 @@ pub(super) fn read(files: &Files) -> Result<Result<[DenseHead; 2], Refusal>> {
     Ok(Ok(heads))
 }
 
+/// The folders of the modules behind the transformer; none if `modules.json` is not to be read.
+pub(super) fn folders(files: &Files) -> Vec<String> {
+    let modules = files.read("modules.json").ok().and_then(|json| chain(&json).ok());
+    modules.into_iter().flatten().skip(1).map(|module| module.path).collect()
+}
+
 fn chain(json: &[u8]) -> Result<Vec<Module>, Refusal> {
     let modules: Vec<Module> =
         serde_json::from_slice(json).map_err(|e| refuse("modules.json", e, "a list of modules"))?;

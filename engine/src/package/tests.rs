@@ -9,11 +9,21 @@ use serde_json::{Value, json};
 use super::*;
 
 fn tiny() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/tiny/gqa")
+    reference("tiny/gqa")
+}
+
+/// A path under `tests/reference`.
+pub(crate) fn reference(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference").join(path)
 }
 
 /// A copy of the tiny package.
 fn copy() -> tempfile::TempDir {
+    copy_of(&tiny())
+}
+
+/// A copy of a folder and its folders.
+pub(crate) fn copy_of(folder: &Path) -> tempfile::TempDir {
     fn copy_folder(from: &Path, to: &Path) {
         for entry in fs::read_dir(from).unwrap() {
             let (from, name) = { entry.map(|e| (e.path(), e.file_name())) }.unwrap();
@@ -25,12 +35,13 @@ fn copy() -> tempfile::TempDir {
             }
         }
     }
-    let folder = tempfile::tempdir().unwrap();
-    copy_folder(&tiny(), folder.path());
-    folder
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(folder, copy.path());
+    copy
 }
 
-fn edit(folder: &tempfile::TempDir, file: &str, change: impl FnOnce(&mut Value)) {
+/// Changes one JSON file of a package.
+pub(crate) fn edit(folder: &tempfile::TempDir, file: &str, change: impl FnOnce(&mut Value)) {
     let path = folder.path().join(file);
     let mut value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut value);

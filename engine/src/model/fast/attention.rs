@@ -101,7 +101,10 @@ impl Fast {
             let first = queries.start.saturating_sub(*radius).max(sequence.start);
             first..sequence.end.min(queries.end + radius)
         };
-        let keys = seen(queries);
+        let mut keys = seen(queries);
+        // Keys are summed in groups from the first on: groups that begin where the sequence says, not
+        // where a chunk was cut, give a text the same vector in any company.
+        keys.start -= (keys.start - sequence.start) % INPUT_GRAIN;
         let n_keys = keys.len();
         let of = |head: usize| &qkv[keys.start * stride + head * head_dim..];
         let Scratch { keys: packed_keys, values: packed_values, rows, scores, out } = scratch;

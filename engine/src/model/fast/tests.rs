@@ -1,5 +1,8 @@
 //! The fast pass against the reference.
 
+mod big;
+mod real;
+
 use std::path::Path;
 
 use super::*;
