@@ -91,7 +91,7 @@ impl Fast {
         let n_rows = pass.n_rows();
         let n_threads = rayon::current_num_threads();
         let share = n_rows.div_ceil(n_threads).next_multiple_of(16);
-        let chunk = if pass.is_short { n_rows.max(1) } else { share.min(CHUNK_ROWS).max(16) };
+        let chunk = if pass.is_short { n_rows.max(1) } else { share.clamp(16, CHUNK_ROWS) };
 
         let mut x = vec![0f32; n_rows * hidden];
         let mut qkv = vec![0f32; n_rows * width];

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// Text to ids, without truncation or padding.
 pub enum Tokenizer {
     /// Ours: opened in no time, linear in the text.
-    Image(token::Tokenizer),
+    Image(Box<token::Tokenizer>),
     /// Whatever `tokenizer.json` may hold.
     Library(Box<Library>),
 }
@@ -51,7 +51,7 @@ impl Tokenizer {
 
     /// Opens an image that was built before.
     pub(crate) fn from_image(bytes: Bytes) -> Result<Tokenizer> {
-        token::Tokenizer::open(bytes).map(Tokenizer::Image)
+        token::Tokenizer::open(bytes).map(|tokenizer| Tokenizer::Image(Box::new(tokenizer)))
     }
 
     /// The image, if it is one.
