@@ -1,9 +1,9 @@
 """llama.cpp as judge of the GGUF files that are written here: does it load them, does it give the
 same vectors as sentence-transformers, does its tokenizer give the same ids?
 
-    python llama_cpp.py blocks FOLDER FILE.gguf...
-    python llama_cpp.py vectors FOLDER FILE.gguf... [--n 24] [--longest 700] [--dequantised]
-    python llama_cpp.py tokens TOKENIZER.json FILE.gguf TEXTS... [--n 2000]
+    python gguf_judge.py blocks FOLDER FILE.gguf...
+    python gguf_judge.py vectors FOLDER FILE.gguf... [--n 24] [--longest 700] [--dequantised]
+    python gguf_judge.py tokens TOKENIZER.json FILE.gguf TEXTS... [--n 2000]
 
 `blocks` quantises the weights of the sentence-transformers FOLDER that a file was made from by
 ggml's reference functions and compares each byte; it ends with 1 if one differs.
@@ -28,10 +28,8 @@ import os
 import random
 import sys
 
-# This file has the name of the package that it imports: its own folder must not come first.
-sys.path.pop(0)
-import llama_cpp as llama  # noqa: E402
-import numpy as np  # noqa: E402
+import llama_cpp as llama
+import numpy as np
 
 SEED = 5
 
