@@ -19,6 +19,7 @@ use bincode::{Decode, Encode};
 use half::{bf16, f16};
 
 use super::quantise;
+use super::scalar::ROUND;
 
 /// Outputs of a panel.
 pub(crate) const PANEL: usize = 32;
@@ -233,7 +234,5 @@ pub(crate) fn unpack(precision: Precision, panel: &[u8], o: usize, row: &mut [f3
 
 /// The nearest whole number of steps.
 fn nearest(w: f32, scale: f32) -> i32 {
-    // 1.5 * 2^23: adding it leaves no room for a fraction.
-    const ROUND: f32 = 12_582_912.0;
     if scale == 0.0 { 0 } else { (w / scale + ROUND).to_bits() as i32 - ROUND.to_bits() as i32 }
 }

@@ -4,7 +4,7 @@ use super::panels::{PANEL, Precision};
 use super::product::{Finish, Sums};
 
 /// 1.5 * 2^23: adding it leaves no room for a fraction, so it rounds to the nearest whole number.
-const ROUND: f32 = 12_582_912.0;
+pub(super) const ROUND: f32 = 12_582_912.0;
 
 /// Partial sums of a reduction; as many as the widest vector has f32 lanes.
 const LANES: usize = 16;

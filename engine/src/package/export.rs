@@ -40,8 +40,8 @@ pub fn to_gguf(model: &str, out: &Path, dtype: Dtype) -> Result<()> {
         values.copy_from_slice(&source.rows(name, shape, rows)?.values);
         Ok(())
     };
-    let precision = gguf::Precision::uniform(dtype);
-    gguf::write_package(out, &export, precision, &mut rows).map(|_| ())
+    let formats = gguf::Formats::uniform(dtype);
+    gguf::write_package(out, &export, formats, &mut rows).map(|_| ())
 }
 
 /// Writes a model as a sentence-transformers folder, weights in f32.

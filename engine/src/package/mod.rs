@@ -2,8 +2,8 @@
 //!
 //! A package is a sentence-transformers folder or a GGUF file of EmbeddingGemma's architecture:
 //! config, weights, tokenizer, pooling, two dense layers, prompts and the widths it was trained for.
-//! `nano` is such a file compiled into this crate. Names, shapes and numbers of
-//! configs are checked here, once, at load; weights when they are read. A refusal names the file and the field.
+//! `nano` is such a file compiled into this crate. Names, shapes and the numbers of configs are checked
+//! here, once, at load; weights when they are read. A refusal names the file and the field.
 //!
 //! The *fingerprint* covers source weights, the architecture's numbers, tokenizer and prompts, so
 //! two packages with the same fingerprint give the same vectors; it does not cover the precision

@@ -28,7 +28,7 @@ mod writer;
 
 pub use dtype::Dtype;
 pub use model::{Dense, Model};
-pub use package::{Export, Precision, Rows, TokenizerForm, write_package};
+pub use package::{Export, Formats, Rows, TokenizerForm, write_package};
 pub use pieces::{Piece, PieceRef, Tokenizer, pieces_from_tokenizer_json};
 pub use reader::{Gguf, Tensor};
 pub use value::{Array, Kind, Value};

@@ -43,7 +43,7 @@ pub struct Export<'a> {
 /// In which formats matrices are stored; norms are always f32. A matrix whose rows are not whole
 /// blocks takes the next finer format: see [`Dtype::that_fits`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Precision {
+pub struct Formats {
     /// The embedding table.
     pub embedding: Dtype,
     /// The matrices of the layers.
@@ -52,10 +52,10 @@ pub struct Precision {
     pub dense: Dtype,
 }
 
-impl Precision {
+impl Formats {
     /// One format for all matrices.
-    pub fn uniform(dtype: Dtype) -> Precision {
-        Precision { embedding: dtype, layers: dtype, dense: dtype }
+    pub fn uniform(dtype: Dtype) -> Formats {
+        Formats { embedding: dtype, layers: dtype, dense: dtype }
     }
 }
 
@@ -85,12 +85,12 @@ pub type Rows<'a> = dyn FnMut(&str, Range<usize>, &mut [f32]) -> Result<()> + 'a
 pub fn write_package(
     out: &Path,
     export: &Export<'_>,
-    precision: Precision,
+    formats: Formats,
     rows: &mut Rows<'_>,
 ) -> Result<TokenizerForm> {
-    let mut metadata = model_metadata(export, precision)?;
+    let mut metadata = model_metadata(export, formats)?;
     let form = tokenizer_metadata(&mut metadata, export)?;
-    let plans = plans(export, precision);
+    let plans = plans(export, formats);
     let stored: Vec<Plan> = plans.iter().map(|(_, plan)| plan.clone()).collect();
     let head = head(&metadata, &stored);
     let needed_bytes = head.len() as u64 + data_bytes(&stored);
@@ -152,7 +152,7 @@ fn check_storable(name: &str, dtype: Dtype, values: &[f32]) -> Result<(), super:
 }
 
 /// The tensors in the order of the file, each under our name and as it is stored.
-fn plans(export: &Export<'_>, precision: Precision) -> Vec<(String, Plan)> {
+fn plans(export: &Export<'_>, formats: Formats) -> Vec<(String, Plan)> {
     let mut tensors = names::backbone(export.config);
     let [first, second] = names::DENSE;
     tensors.push((first.to_owned(), vec![export.width_between, export.config.hidden]));
@@ -161,9 +161,9 @@ fn plans(export: &Export<'_>, precision: Precision) -> Vec<(String, Plan)> {
         let row_len = shape.last().copied().unwrap_or(1);
         let dtype = match ours.as_str() {
             name if names::is_norm(name) => Dtype::F32,
-            "embed_tokens.weight" => precision.embedding.that_fits(row_len),
-            name if names::DENSE.contains(&name) => precision.dense.that_fits(row_len),
-            _ => precision.layers.that_fits(row_len),
+            "embed_tokens.weight" => formats.embedding.that_fits(row_len),
+            name if names::DENSE.contains(&name) => formats.dense.that_fits(row_len),
+            _ => formats.layers.that_fits(row_len),
         };
         let name = names::to_gguf(&ours).expect("the table holds every name of the backbone");
         (ours, Plan { name, shape, dtype })
@@ -171,24 +171,24 @@ fn plans(export: &Export<'_>, precision: Precision) -> Vec<(String, Plan)> {
     tensors.into_iter().map(plan).collect()
 }
 
-fn model_metadata(export: &Export<'_>, precision: Precision) -> Result<Metadata> {
+fn model_metadata(export: &Export<'_>, formats: Formats) -> Result<Metadata> {
     let refused = |refusal| Err(named(export.name, refusal));
     let config = export.config;
     if config.query_pre_attn_scalar != config.head_dim as f64 {
         let expected = format!("head_dim {}: GGUF has no field for another", config.head_dim);
         return refused(refuse("query_pre_attn_scalar", config.query_pre_attn_scalar, expected));
     }
-    for dtype in [precision.embedding, precision.layers, precision.dense] {
+    for dtype in [formats.embedding, formats.layers, formats.dense] {
         if !quantise::is_writable(dtype) {
             let expected = "F32, F16, BF16, Q8_0, Q4_0 or Q6_K";
-            return refused(refuse("precision", dtype.name(), expected));
+            return refused(refuse("formats", dtype.name(), expected));
         }
     }
     let mut metadata = Metadata::default();
     metadata.str("general.architecture", ARCHITECTURE);
     metadata.str("general.type", "model");
     metadata.str("general.name", export.name);
-    metadata.u32("general.file_type", file_type(precision.layers));
+    metadata.u32("general.file_type", file_type(formats.layers));
     metadata.u32("general.quantization_version", 2);
     let dense = [(config.hidden, export.width_between), (export.width_between, export.full_width)];
     let sizes = [

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use super::{Config, Dtype, Export, LayerKind, Precision, TokenizerForm, names, write_package};
+use super::{Config, Dtype, Export, Formats, LayerKind, TokenizerForm, names, write_package};
 use crate::{Error, Result};
 
 const WHOLE: &[u8] = include_bytes!("golden/whole.gguf");
@@ -90,7 +90,7 @@ fn prompts() -> BTreeMap<String, String> {
 }
 
 /// Writes the tiny model of `config` with the tokenizer of [`pieces::TOKENIZER`].
-fn write_tiny(path: &Path, config: &Config, precision: Precision) -> Result<TokenizerForm> {
+fn write_tiny(path: &Path, config: &Config, formats: Formats) -> Result<TokenizerForm> {
     let export = Export {
         name: "tiny",
         config,
@@ -100,13 +100,13 @@ fn write_tiny(path: &Path, config: &Config, precision: Precision) -> Result<Toke
         prompts: &prompts(),
         tokenizer_json: pieces::TOKENIZER.as_bytes(),
     };
-    write_package(path, &export, precision, &mut rows_of(config))
+    write_package(path, &export, formats, &mut rows_of(config))
 }
 
 fn tiny_bytes(dtype: Dtype) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
-    write_tiny(&path, &tiny_config(), Precision::uniform(dtype)).unwrap();
+    write_tiny(&path, &tiny_config(), Formats::uniform(dtype)).unwrap();
     std::fs::read(path).unwrap()
 }
 

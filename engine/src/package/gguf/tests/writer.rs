@@ -82,7 +82,7 @@ fn the_default_pattern_of_layers_is_left_out() {
     let path = folder.path().join("six.gguf");
     let layers = vec![Sliding, Sliding, Sliding, Sliding, Sliding, Full];
     let config = Config { layers, ..tiny_config() };
-    write_tiny(&path, &config, Precision::uniform(Dtype::F16)).unwrap();
+    write_tiny(&path, &config, Formats::uniform(Dtype::F16)).unwrap();
     let gguf = Gguf::parse("six", fs::read(&path).unwrap()).unwrap();
     assert_eq!(gguf.value("gemma-embedding.attention.sliding_window_pattern"), None);
     let model = crate::package::gguf::Model::read(&gguf, folder.path()).unwrap();
@@ -93,8 +93,8 @@ fn the_default_pattern_of_layers_is_left_out() {
 fn each_part_takes_its_own_precision() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mixed.gguf");
-    let precision = Precision { embedding: Dtype::Q8_0, layers: Dtype::Q4_0, dense: Dtype::F16 };
-    write_tiny(&path, &tiny_config(), precision).unwrap();
+    let formats = Formats { embedding: Dtype::Q8_0, layers: Dtype::Q4_0, dense: Dtype::F16 };
+    write_tiny(&path, &tiny_config(), formats).unwrap();
     let gguf = Gguf::parse("mixed", fs::read(&path).unwrap()).unwrap();
     let dtype = |name: &str| gguf.tensor(name).unwrap().dtype;
     assert_eq!(dtype("token_embd.weight"), Dtype::Q8_0);
@@ -108,10 +108,10 @@ fn what_the_format_cannot_hold_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("refused.gguf");
     let config = Config { query_pre_attn_scalar: 64.0, ..tiny_config() };
-    let refused = write_tiny(&path, &config, Precision::uniform(Dtype::F32));
+    let refused = write_tiny(&path, &config, Formats::uniform(Dtype::F32));
     assert_eq!(field_of(refused), "query_pre_attn_scalar");
-    let refused = write_tiny(&path, &tiny_config(), Precision::uniform(Dtype::Q4K));
-    assert_eq!(field_of(refused), "precision");
+    let refused = write_tiny(&path, &tiny_config(), Formats::uniform(Dtype::Q4K));
+    assert_eq!(field_of(refused), "formats");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -128,7 +128,7 @@ fn write_with(path: &Path, dtype: Dtype, name: &str, number: f32) -> Result<Toke
         tokenizer_json: pieces::TOKENIZER.as_bytes(),
     };
     let mut rows = rows_of(&config);
-    write_package(path, &export, Precision::uniform(dtype), &mut |asked, range, out| {
+    write_package(path, &export, Formats::uniform(dtype), &mut |asked, range, out| {
         let is_first = asked == name && range.start == 0;
         rows(asked, range, out)?;
         if is_first {
@@ -156,7 +156,7 @@ fn a_weight_that_is_not_finite_or_does_not_fit_is_refused() {
 fn a_failed_write_leaves_the_old_file_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
-    write_tiny(&path, &tiny_config(), Precision::uniform(Dtype::F32)).unwrap();
+    write_tiny(&path, &tiny_config(), Formats::uniform(Dtype::F32)).unwrap();
     let before = fs::read(&path).unwrap();
     // The last tensor of all: everything else is in the temporary file by then.
     field_of(write_with(&path, Dtype::F32, names::DENSE[1], f32::NAN));
@@ -169,7 +169,7 @@ fn a_failed_write_leaves_the_old_file_and_nothing_else() {
 #[test]
 fn a_missing_folder_is_named() {
     let path = PathBuf::from("/nowhere/at/all/tiny.gguf");
-    let error = write_tiny(&path, &tiny_config(), Precision::uniform(Dtype::F32)).unwrap_err();
+    let error = write_tiny(&path, &tiny_config(), Formats::uniform(Dtype::F32)).unwrap_err();
     assert!(error.to_string().contains("/nowhere/at/all/tiny.gguf"), "{error}");
 }
 
@@ -221,7 +221,7 @@ fn a_tokenizer_that_pieces_cannot_express_is_carried_whole() {
         prompts: &prompts(),
         tokenizer_json: json.as_bytes(),
     };
-    let form = write_package(&path, &export, Precision::uniform(Dtype::F32), &mut rows_of(&config));
+    let form = write_package(&path, &export, Formats::uniform(Dtype::F32), &mut rows_of(&config));
     match form.unwrap() {
         TokenizerForm::Json { why } => assert!(why.contains("byte_fallback"), "{why}"),
         TokenizerForm::Pieces => panic!("written as pieces"),
