@@ -330,29 +330,29 @@ impl Search<'_> {
         }
         let embedder = self.collection.embedder()?;
         let vector = embedder.embed_one(embedder.prompt("query")?, &self.query)?;
-        let found = self.nearest(&vector)?;
+        let found = self.nearest(vector)?;
         let hits = found.hits.into_iter().map(|hit| self.hit(hit)).collect::<Result<_>>()?;
         Ok(Answer { hits, exact: found.exact, compared: found.compared })
     }
 
     /// Grouped, a document's lesser chunks give way: so many more are asked for until there are
     /// enough documents, or no more chunks.
-    fn nearest(&self, vector: &[f32]) -> Result<storage::Answer> {
+    fn nearest(&self, vector: Vec<f32>) -> Result<storage::Answer> {
         let Collection { store, name, .. } = self.collection;
-        let mut n_asked = self.limit;
+        let mut request = storage::Request { vector, k: self.limit, exact: self.exact };
         loop {
-            let mut found = store.search(name, vector, n_asked, self.exact)?;
+            let mut found = store.search(name, &request)?;
             if !self.grouped {
                 return Ok(found);
             }
-            let is_all = found.hits.len() < n_asked;
+            let is_all = found.hits.len() < request.k;
             let mut documents = HashSet::new();
             found.hits.retain(|hit| documents.insert(hit.document.clone()));
             found.hits.truncate(self.limit);
             if is_all || found.hits.len() == self.limit {
                 return Ok(found);
             }
-            n_asked = n_asked.saturating_mul(4);
+            request.k = request.k.saturating_mul(4);
         }
     }
 

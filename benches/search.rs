@@ -51,7 +51,7 @@ static QUERIES: LazyLock<Vec<Query>> = LazyLock::new(|| {
 });
 
 fn rows(query: &Query, how: Search) -> Vec<RowId> {
-    let found = SEGMENT.search(query, K, how, &|_| true);
+    let found = SEGMENT.search(query, K, how, None);
     found.hits.into_iter().map(|hit| hit.row).collect()
 }
 

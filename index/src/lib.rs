@@ -21,6 +21,7 @@ mod exact;
 mod graph;
 pub mod mrl;
 mod query;
+mod row_set;
 pub mod score;
 mod segment;
 
@@ -28,4 +29,5 @@ pub use error::{Part, SegmentError};
 pub use exact::scan;
 pub use graph::{EF_CONSTRUCTION, EF_DEFAULT, M};
 pub use query::{Found, Query, RowId, Scored, Search, Shape};
+pub use row_set::RowSet;
 pub use segment::{MAX_ROWS, PartBytes, Segment, SegmentBuilder, SegmentStats};

@@ -66,7 +66,7 @@ pub struct Found {
     pub hits: Vec<Scored>,
     /// How many rows (exact) or nodes (graph) were scored.
     pub compared: usize,
-    /// Whether every live row was scored at full width, so that no closer one can have been missed.
+    /// Whether every row that was asked for was scored at full width, so that no closer one can have been missed.
     pub exact: bool,
 }
 
@@ -79,6 +79,6 @@ pub enum Search {
         /// Nodes kept while walking (`ef` in the HNSW paper).
         ef: usize,
     },
-    /// Scores every live row at full width.
+    /// Scores every row that is asked for at full width.
     Exact,
 }

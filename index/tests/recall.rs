@@ -111,7 +111,7 @@ fn build(rows: &[Vec<f16>], dims: usize) -> Segment {
 fn recall(segment: &Segment, queries: &[Query], truth: &[f32], ef: usize) -> (f64, f64) {
     let (mut n_good, mut n_compared) = (0, 0);
     for (query, last) in queries.iter().zip(truth) {
-        let found = segment.search(query, K, Search::Graph { ef }, &|_| true);
+        let found = segment.search(query, K, Search::Graph { ef }, None);
         assert!(!found.exact && found.hits.len() == K);
         n_good += found.hits.iter().filter(|hit| hit.score >= *last).count();
         n_compared += found.compared;
@@ -130,7 +130,7 @@ fn check(name: &str, n_distinct_of: fn(usize) -> usize, dims: usize) {
     let queries: Vec<Query> = queries.iter().map(|query| Query::new(query, dims)).collect();
     let start = Instant::now();
     let exact: Vec<_> =
-        queries.iter().map(|query| segment.search(query, K, Search::Exact, &|_| true)).collect();
+        queries.iter().map(|query| segment.search(query, K, Search::Exact, None)).collect();
     let scan = start.elapsed() / N_QUERIES as u32;
     let truth: Vec<f32> = exact.iter().map(|found| found.hits[K - 1].score).collect();
     let stats = segment.stats();

@@ -10,7 +10,6 @@ const BLOCK_BYTES: usize = (BLOCK_ROWS / 8) as usize;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bitmap {
     words: Vec<u64>,
-    n_set: usize,
 }
 
 impl Bitmap {
@@ -22,13 +21,7 @@ impl Bitmap {
         if self.words.len() <= idx / 64 {
             self.words.resize(idx / 64 + 1, 0);
         }
-        self.n_set += usize::from(!self.contains(idx));
         self.words[idx / 64] |= 1 << (idx % 64);
-    }
-
-    /// How many numbers are in the set.
-    pub(crate) fn len(&self) -> usize {
-        self.n_set
     }
 
     /// The bytes of a block of tombstones: bit `i % 8` of byte `i / 8` is row `i` of the block.
@@ -48,9 +41,8 @@ impl Bitmap {
             return None;
         }
         let (words, _) = bytes.as_chunks::<8>();
-        let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        let n_set = words.iter().map(|word| word.count_ones() as usize).sum();
-        Some(Bitmap { words, n_set })
+        let words = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        Some(Bitmap { words })
     }
 }
 
@@ -64,7 +56,6 @@ mod tests {
         for idx in [0, 63, 64, 32_767, 63] {
             bitmap.insert(idx);
         }
-        assert_eq!(bitmap.len(), 4);
         let read = Bitmap::from_block(&bitmap.to_block()).unwrap();
         assert_eq!(read, bitmap);
         let set: Vec<usize> = (0..40_000).filter(|&idx| read.contains(idx)).collect();

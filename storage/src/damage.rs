@@ -11,7 +11,7 @@ use crate::key::{Key, Tag};
 use crate::record;
 use crate::sealed::{Sealed, SegmentRecord};
 use crate::tree::{Batch, Tree};
-use crate::{Chunk, Document, Error, Space, Store};
+use crate::{Chunk, Document, Error, Request, Space, Store};
 
 const WIDTH: usize = 8;
 const NUMBER: u32 = crate::key::FIRST_COLLECTION;
@@ -65,7 +65,7 @@ fn reopen(dir: &TempDir, store: Store) -> Store {
 fn found(store: &Store, axis: usize) -> Vec<u64> {
     let mut query = vec![0.0; WIDTH];
     query[axis] = 1.0;
-    let hits = store.search("c", &query, 10, true).unwrap().hits;
+    let hits = store.search("c", &Request::new(query.clone(), 10).exact()).unwrap().hits;
     hits.into_iter().filter(|hit| hit.score > 0.5).map(|hit| hit.row).collect()
 }
 

@@ -27,6 +27,7 @@ mod view;
 
 mod document;
 mod error;
+mod request;
 mod space;
 
 mod bitmap;
@@ -48,6 +49,7 @@ mod damage;
 pub use document::{Chunk, Document, DocumentInfo, Source, StoredChunk};
 pub use error::{Error, Result, RowProblem};
 pub use index::SegmentStats;
+pub use request::Request;
 pub use space::Space;
 pub use status::{CollectionStatus, SegmentStatus, Status};
 pub use store::Store;

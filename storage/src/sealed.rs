@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 use half::f16;
-use index::{Found, Query, RowId, Search, Segment, SegmentError, SegmentStats, Shape};
+use index::{Found, Query, RowId, RowSet, Search, Segment, SegmentError, SegmentStats, Shape};
 
-use crate::bitmap::Bitmap;
 use crate::document::StoredChunk;
 use crate::error::{Error, Result};
 use crate::map;
@@ -32,7 +31,8 @@ pub(crate) struct SegmentRecord {
 pub(crate) struct Sealed {
     record: Arc<SegmentRecord>,
     segment: Arc<Segment>,
-    dead: Arc<Bitmap>,
+    /// Its live rows; all of them if there is no set.
+    live: Option<Arc<RowSet>>,
 }
 
 impl Sealed {
@@ -55,8 +55,8 @@ impl Sealed {
         } else if ends != Some((record.first_row, record.last_row)) {
             "its rows are not those that its record names".to_owned()
         } else {
-            let dead = Arc::default();
-            return Ok(Sealed { record: Arc::new(record), segment: Arc::new(segment), dead });
+            let (record, segment) = (Arc::new(record), Arc::new(segment));
+            return Ok(Sealed { record, segment, live: None });
         };
         Err(Error::corrupt(format!("segment {}", record.name), problem))
     }
@@ -74,7 +74,7 @@ impl Sealed {
     }
 
     pub(crate) fn n_dead(&self) -> usize {
-        self.dead.len()
+        self.live.as_ref().map_or(0, |live| self.n_rows() - live.len())
     }
 
     pub(crate) fn stats(&self) -> SegmentStats {
@@ -96,18 +96,14 @@ impl Sealed {
 
     /// The same segment with more dead rows; rows of other segments are left out.
     pub(crate) fn with_dead(&self, rows: impl Iterator<Item = u64>) -> Sealed {
-        let mut dead = Bitmap::clone(&self.dead);
-        for row in rows {
-            if let Some(RowId(position)) = self.find(row) {
-                dead.insert(position as usize);
-            }
-        }
-        Sealed { dead: Arc::new(dead), ..self.clone() }
+        let mut live = self.live.as_deref().cloned().unwrap_or_else(|| RowSet::all(self.n_rows()));
+        rows.filter_map(|row| self.find(row)).for_each(|row| live.remove(row));
+        let live = (live.len() < self.n_rows()).then(|| Arc::new(live));
+        Sealed { live, ..self.clone() }
     }
 
     pub(crate) fn search(&self, query: &Query, k: usize, how: Search) -> Found {
-        let live = |RowId(position): RowId| !self.dead.contains(position as usize);
-        self.segment.search(query, k, how, &live)
+        self.segment.search(query, k, how, self.live.as_deref())
     }
 
     /// The row's id in its collection.

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::key;
 use crate::lock::Lock;
 use crate::recover::{self, Recovered};
+use crate::request::Request;
 use crate::row;
 use crate::space::Space;
 use crate::tree::Tree;
@@ -165,19 +166,18 @@ impl Store {
         Ok(self.collection(collection)?.view().vector(row))
     }
 
-    /// The `k` rows closest to a query: graphs of segments and a scan of unsealed rows, or, if `exact`, all rows.
+    /// The rows closest to a query: graphs of segments and a scan of unsealed rows, or, if it is to be exact, all rows.
     ///
-    /// `query`: `[full_width]`, unit length. Never waits for a writer.
+    /// Never waits for a writer.
     ///
     /// # Errors
     /// [`Error::NoCollection`]; [`Error::Row`] if the query has another width or is not finite; [`Error::Segment`] or
     /// [`Error::Corrupt`] if the text of a hit is damaged.
-    pub fn search(&self, collection: &str, query: &[f32], k: usize, exact: bool) -> Result<Answer> {
+    pub fn search(&self, collection: &str, request: &Request) -> Result<Answer> {
         let collection = self.collection(collection)?;
-        let Space { full_width, dims, .. } = collection.space;
-        check_vector(query.iter().copied(), full_width)
+        check_vector(request.vector.iter().copied(), collection.space.full_width)
             .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
-        collection.view().search(query, dims, k, exact)
+        collection.view().search(request, collection.space.dims)
     }
 
     /// How many rows of a collection are not yet in a segment; 0 if there is no such collection.

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::document::StoredChunk;
 use crate::error::Result;
+use crate::request::Request;
 use crate::row::{self, Run};
 use crate::sealed::Sealed;
 
@@ -147,18 +148,13 @@ impl View {
         self.sealed.iter().find_map(|sealed| Some(Place::Sealed(sealed, sealed.find(row)?)))
     }
 
-    /// The `k` best rows; `query` is full width, checked by the caller.
-    pub(crate) fn search(
-        &self,
-        query: &[f32],
-        dims: usize,
-        k: usize,
-        exact: bool,
-    ) -> Result<Answer> {
-        let query = Query::new(query, dims);
-        let how = || if exact { Search::Exact } else { Search::Graph { ef: EF_DEFAULT.max(k) } };
+    /// The best rows; the caller has checked the query's width. Codes are cut to `dims`.
+    pub(crate) fn search(&self, request: &Request, dims: usize) -> Result<Answer> {
+        let Request { ref vector, k, exact } = *request;
+        let query = Query::new(vector, dims);
+        let how = if exact { Search::Exact } else { Search::Graph { ef: EF_DEFAULT.max(k) } };
         let found: Vec<_> =
-            self.sealed.par_iter().map(|sealed| sealed.search(&query, k, how())).collect();
+            self.sealed.par_iter().map(|sealed| sealed.search(&query, k, how)).collect();
         let mut answer = Answer {
             hits: Vec::new(),
             exact: found.iter().all(|found| found.exact),

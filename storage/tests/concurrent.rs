@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use half::f16;
 use serde_json::Map;
-use storage::{Answer, Chunk, Document, Store};
+use storage::{Answer, Chunk, Document, Request, Store};
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES};
@@ -31,7 +31,7 @@ fn versioned(number: u64, version: u64) -> Document {
 }
 
 fn search_all(store: &Store) -> Answer {
-    store.search(NOTES, &content::unit_vector(1), 10_000, true).unwrap()
+    store.search(NOTES, &Request::new(content::unit_vector(1), 10_000).exact()).unwrap()
 }
 
 /// Checks that each document is there whole and in one version.

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use storage::{Error, Store};
+use storage::{Error, Request, Store};
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES};
@@ -101,7 +101,7 @@ fn a_filling_disk_refuses_writes_and_keeps_what_it_acknowledged() {
         assert!(matches!(error, Error::DiskFull { .. }), "{error}");
     }
     check(&store, n_stored - 1);
-    store.search(NOTES, &content::unit_vector(1), 5, true).unwrap();
+    store.search(NOTES, &Request::new(content::unit_vector(1), 5).exact()).unwrap();
     drop(store);
     let error = Store::open(&dir).unwrap_err();
     assert!(matches!(error, Error::DiskFull { .. }), "{error}");

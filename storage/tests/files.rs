@@ -4,7 +4,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use storage::Store;
+use storage::{Request, Store};
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES};
@@ -53,13 +53,17 @@ fn a_short_segment_is_a_warning_and_the_rest_is_found() {
         let warnings = store.status().unwrap().warnings;
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(warnings.len() == 1 && warnings[0].contains(name), "{warnings:?}");
-        let answer = store.search(NOTES, &content::unit_vector(1), 100, true).unwrap();
+        let answer =
+            store.search(NOTES, &Request::new(content::unit_vector(1), 100).exact()).unwrap();
         assert_eq!(answer.hits.len(), content::document(50, 1).chunks.len());
     }
     fs::write(&path, &whole).unwrap();
     let store = Store::open(dir.path()).unwrap();
     assert!(store.status().unwrap().warnings.is_empty());
-    assert_eq!(store.search(NOTES, &content::unit_vector(1), 1, true).unwrap().hits.len(), 1);
+    assert_eq!(
+        store.search(NOTES, &Request::new(content::unit_vector(1), 1).exact()).unwrap().hits.len(),
+        1
+    );
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn a_segment_with_a_flipped_byte_never_panics_and_never_shows_a_wrong_text() {
     let whole = fs::read(&path).unwrap();
     let right = {
         let store = Store::open(dir.path()).unwrap();
-        store.search(NOTES, &content::unit_vector(1), 100, true).unwrap().hits
+        store.search(NOTES, &Request::new(content::unit_vector(1), 100).exact()).unwrap().hits
     };
     let mut n_noticed = 0;
     for at in (0..whole.len()).step_by(whole.len() / 60) {
@@ -80,7 +84,9 @@ fn a_segment_with_a_flipped_byte_never_panics_and_never_shows_a_wrong_text() {
             let store = Store::open(dir.path()).unwrap();
             let n_warnings = store.status().unwrap().warnings.len();
             for exact in [false, true] {
-                match store.search(NOTES, &content::unit_vector(1), 100, exact) {
+                match store
+                    .search(NOTES, &Request { exact, ..Request::new(content::unit_vector(1), 100) })
+                {
                     Ok(answer) => answer.hits.iter().for_each(|hit| {
                         // Its row or score may be wrong: only a full check of a segment finds that.
                         assert!(right.iter().any(|right| right.chunk == hit.chunk), "byte {at}");

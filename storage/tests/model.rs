@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use storage::{Document, DocumentInfo, Hit, Store, StoredChunk};
+use storage::{Document, DocumentInfo, Hit, Request, Store, StoredChunk};
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES, WIDTH};
@@ -107,11 +107,11 @@ impl Model {
         for seed in 0..3 {
             let query = content::unit_vector(seed * 31);
             for k in [1, 5, 1_000] {
-                let answer = store.search(NOTES, &query, k, true).unwrap();
+                let answer = store.search(NOTES, &Request::new(query.clone(), k).exact()).unwrap();
                 assert!(answer.exact);
                 assert_eq!(answer.hits, self.hits(&query, k), "query {seed}, k {k}");
             }
-            let near = store.search(NOTES, &query, 5, false).unwrap();
+            let near = store.search(NOTES, &Request::new(query.clone(), 5)).unwrap();
             let all = self.hits(&query, usize::MAX);
             assert!(near.hits.iter().all(|hit| all.contains(hit)), "no dead row is found");
         }
@@ -243,9 +243,24 @@ fn bad_input_is_refused_and_named_and_nothing_is_written() {
     assert!(refused(&|d| d.id.clear()).contains("empty"));
     assert!(refused(&|d| d.id = "x".repeat(5_000)).contains("5000 bytes"));
 
-    assert!(store.search(NOTES, &[0.0; WIDTH - 1], 3, true).unwrap_err().is_invalid_input());
-    assert!(store.search(NOTES, &[f32::NAN; WIDTH], 3, true).unwrap_err().is_invalid_input());
-    assert!(store.search("other", &[0.0; WIDTH], 3, true).unwrap_err().is_invalid_input());
+    assert!(
+        store
+            .search(NOTES, &Request::new(vec![0.0; WIDTH - 1], 3).exact())
+            .unwrap_err()
+            .is_invalid_input()
+    );
+    assert!(
+        store
+            .search(NOTES, &Request::new(vec![f32::NAN; WIDTH], 3).exact())
+            .unwrap_err()
+            .is_invalid_input()
+    );
+    assert!(
+        store
+            .search("other", &Request::new(vec![0.0; WIDTH], 3).exact())
+            .unwrap_err()
+            .is_invalid_input()
+    );
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //! [`SegmentBuilder`] (`build.rs`) makes the bytes, [`Segment`] looks into them without copying and
 //! `search.rs` answers. The layout is `SEGMENT.md`, in code `format.rs`.
 //!
-//! A segment never changes: rows that were deleted are told to a search by its `live` argument. What a
-//! segment does not know: files, what is in its sections, which of its rows live.
+//! A segment never changes: rows that were deleted are told to a search by its `among` argument. What a
+//! segment does not know: files, what is in its sections, which of its rows are live.
 
 mod build;
 mod bytes;

@@ -3,14 +3,14 @@
 mod damage;
 mod property;
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::RowSet;
 use crate::exact::scan;
 use crate::query::{Found, Query, Search};
 
-const ALL: &dyn Fn(RowId) -> bool = &|_| true;
+const ALL: Option<&RowSet> = None;
 
 /// A numbered row of small numbers; numbers repeat after 97 rows, so duplicates are real ones.
 fn row(number: usize, full: usize) -> Vec<f16> {
@@ -118,7 +118,7 @@ fn a_segment_of_one_row_finds_it() {
     for how in [Search::Exact, Search::Graph { ef: 0 }] {
         let found = segment.search(&query(SHAPE, 0), 3, how, ALL);
         assert_eq!(found.hits.len(), 1);
-        assert!(segment.search(&query(SHAPE, 0), 3, how, &|_| false).hits.is_empty());
+        assert!(segment.search(&query(SHAPE, 0), 3, how, Some(&RowSet::empty(1))).hits.is_empty());
     }
 }
 
@@ -133,9 +133,10 @@ fn no_hits_are_asked_for_and_none_are_given() {
 #[test]
 fn asking_for_more_than_there_are_gives_every_live_row() {
     let segment = open(bytes(SHAPE, 250)).unwrap();
+    let odd = RowSet::of(250, |row| row.0 % 2 == 1);
     for k in [250, 251, usize::MAX] {
         for how in [Search::Exact, Search::Graph { ef: 1 }] {
-            let found = segment.search(&query(SHAPE, 1), k, how, &|row| row.0 % 2 == 1);
+            let found = segment.search(&query(SHAPE, 1), k, how, Some(&odd));
             assert_eq!(found.hits.len(), 125, "{how:?}");
             assert!(found.exact && found.hits.iter().all(|hit| hit.row.0 % 2 == 1));
         }
@@ -174,32 +175,18 @@ fn the_few_that_live_are_found_however_many_are_dead() {
     }
     let segment = open(builder.build(&|| false).unwrap()).unwrap();
     let query = query(shape, 4);
-    let live = |row: RowId| [17, 400, 1_999].contains(&row.0);
+    let live = RowSet::of(2_000, |row| [17, 400, 1_999].contains(&row.0));
     for k in [1, 3, 10] {
-        let found = segment.search(&query, k, Search::Graph { ef: 10 }, &live);
-        let exact = segment.search(&query, k, Search::Exact, &live);
+        let found = segment.search(&query, k, Search::Graph { ef: 10 }, Some(&live));
+        let exact = segment.search(&query, k, Search::Exact, Some(&live));
         assert_eq!(found.hits, exact.hits);
         assert_eq!(found.hits.len(), k.min(3));
         assert!(found.exact);
     }
-    let half = |row: RowId| row.0.is_multiple_of(2);
-    let found = segment.search(&query, 10, Search::Graph { ef: 64 }, &half);
+    let half = RowSet::of(2_000, |row| row.0.is_multiple_of(2));
+    let found = segment.search(&query, 10, Search::Graph { ef: 64 }, Some(&half));
     assert!(!found.exact, "half of the rows are enough for a walk");
-    assert!(found.hits.len() == 10 && found.hits.iter().all(|hit| half(hit.row)));
-}
-
-#[test]
-fn a_search_may_be_made_while_another_asks_which_rows_live() {
-    let segment = open(bytes(SHAPE, 150)).unwrap();
-    let query = query(SHAPE, 8);
-    let plain = segment.search(&query, 5, Search::Graph { ef: 20 }, ALL);
-    let inner = Cell::new(None);
-    let live = |_| {
-        inner.set(Some(segment.search(&query, 5, Search::Graph { ef: 20 }, ALL)));
-        true
-    };
-    assert_eq!(segment.search(&query, 5, Search::Graph { ef: 20 }, &live), plain);
-    assert_eq!(inner.take(), Some(plain));
+    assert!(found.hits.len() == 10 && found.hits.iter().all(|hit| half.contains(hit.row)));
 }
 
 #[test]

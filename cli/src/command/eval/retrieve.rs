@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use anyhow::Context;
-use gemmule::storage::{Chunk, Document, Space, Store};
+use gemmule::storage::{Chunk, Document, Request, Space, Store};
 use half::f16;
 use rayon::prelude::*;
 use serde_json::Map;
@@ -87,7 +87,7 @@ pub(super) fn through_database(
     store.seal(NAME, &|| false)?;
     let ask = |query: &Vec<f32>| -> anyhow::Result<Ranking> {
         // Enough chunks for as many documents, whichever they are.
-        let answer = store.search(NAME, query, DEPTH * most_chunks, false)?;
+        let answer = store.search(NAME, &Request::new(query.clone(), DEPTH * most_chunks))?;
         let mut seen = HashSet::new();
         let best = answer.hits.into_iter().filter(|hit| seen.insert(hit.document.clone()));
         Ok(best.take(DEPTH).map(|hit| (hit.document, hit.score)).collect())

@@ -47,21 +47,21 @@ proptest! {
         let segment = open(builder.build(&|| false).unwrap()).unwrap();
         prop_assert_eq!(segment.verify(), Ok(()));
         let query = Query::new(&full, shape.dims);
-        let live = |row: RowId| rows[row.0 as usize].1;
+        let live = RowSet::of(rows.len(), |row| rows[row.0 as usize].1);
 
-        let exact = segment.search(&query, k, Search::Exact, &live);
+        let exact = segment.search(&query, k, Search::Exact, Some(&live));
         let loose = rows.iter().enumerate().filter(|(_, (_, live))| *live);
         let loose = scan(loose.map(|(number, (row, _))| (id_of(number), &row[..])), &query, k);
         prop_assert_eq!(ids_and_scores(&segment, &exact), loose);
 
-        let wide = segment.search(&query, k, Search::Graph { ef: rows.len() }, &live);
+        let wide = segment.search(&query, k, Search::Graph { ef: rows.len() }, Some(&live));
         prop_assert_eq!(&wide.hits, &exact.hits);
         prop_assert!(wide.exact);
 
-        let narrow = segment.search(&query, k, Search::Graph { ef }, &live);
+        let narrow = segment.search(&query, k, Search::Graph { ef }, Some(&live));
         prop_assert_eq!(narrow.hits.len(), exact.hits.len(), "as many as there are");
         for (hit, best) in narrow.hits.iter().zip(&exact.hits) {
-            prop_assert!(live(hit.row) && hit.score <= best.score);
+            prop_assert!(live.contains(hit.row) && hit.score <= best.score);
         }
         if narrow.exact {
             prop_assert_eq!(narrow.hits, exact.hits);
