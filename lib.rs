@@ -22,7 +22,7 @@
 //! [`Collection::sync`] indexes a folder and, run again, only what changed in it. This file joins
 //! two crates: [`engine`] (files and text to vectors) and [`storage`] (vectors kept and found).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -32,7 +32,7 @@ use half::f16;
 
 pub use engine::ingest::{Document, IngestOptions, Ledger, Progress};
 pub use engine::{self, Embedder, Precision};
-pub use storage::{self, DocumentInfo, Space, Status, StoredChunk};
+pub use storage::{self, Answer, DocumentInfo, Hit, Space, Status, StoredChunk};
 
 /// A database: one directory, opened for writing by one process.
 pub struct Database {
@@ -212,8 +212,8 @@ impl Collection {
 
     /// Begins a search.
     pub fn search(&self, query: impl Into<String>) -> Search<'_> {
-        let query = query.into();
-        Search { collection: self, query, limit: 10, exact: false, grouped: false, n_context: 0 }
+        let (query, request) = (query.into(), storage::Request::new(Vec::new(), 10));
+        Search { collection: self, query, request }
     }
 
     /// A document's record.
@@ -254,68 +254,56 @@ impl Collection {
     }
 }
 
-/// What a search found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// Best first.
-    pub hits: Vec<Hit>,
-    /// True if every row was compared, so that no better hit can exist.
-    pub exact: bool,
-    /// How many rows were compared.
-    pub compared: usize,
-}
-
-/// A chunk that was found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hit {
-    /// Its document's id.
-    pub document: String,
-    /// The chunk itself.
-    pub chunk: StoredChunk,
-    /// The dot product of two unit vectors: higher is closer, 1 is the same.
-    pub score: f32,
-    /// The chunks before it, in order, if they were asked for.
-    pub before: Vec<StoredChunk>,
-    /// The chunks after it, in order, if they were asked for.
-    pub after: Vec<StoredChunk>,
-}
-
 /// A search in the making.
 pub struct Search<'a> {
     collection: &'a Collection,
     query: String,
-    limit: usize,
-    exact: bool,
-    grouped: bool,
-    n_context: u32,
+    /// All but the query's vector.
+    request: storage::Request,
 }
 
 impl Search<'_> {
     /// At most this many hits; 10 if it is not said.
     #[must_use]
     pub fn limit(mut self, n_hits: usize) -> Self {
-        self.limit = n_hits;
+        self.request.k = n_hits;
         self
     }
 
     /// Compares the query with every row instead of walking the graph.
     #[must_use]
     pub fn exact(mut self) -> Self {
-        self.exact = true;
+        self.request.exact = true;
         self
     }
 
     /// At most one hit a document: its best.
     #[must_use]
     pub fn group_by_document(mut self) -> Self {
-        self.grouped = true;
+        self.request.one_per_document = true;
+        self
+    }
+
+    /// Prefers hits that differ from each other: from 0, the best by score, to 1. A little, such as
+    /// 0.3, keeps repetitions out of an answer (maximal marginal relevance).
+    #[must_use]
+    pub fn diversity(mut self, diversity: f32) -> Self {
+        self.request.diversity = diversity;
         self
     }
 
     /// Adds this many chunks before and after each hit, from the same document.
     #[must_use]
     pub fn context(mut self, n_chunks: u32) -> Self {
-        self.n_context = n_chunks;
+        self.request.n_context = n_chunks;
+        self
+    }
+
+    /// Gives no more than this many tokens of text in all, context included; a hit that does not fit
+    /// is left out and counted.
+    #[must_use]
+    pub fn max_tokens(mut self, n_tokens: u64) -> Self {
+        self.request.max_tokens = Some(n_tokens);
         self
     }
 
@@ -324,51 +312,14 @@ impl Search<'_> {
     /// # Errors
     /// [`Error::EmptyQuery`]; [`Error::Engine`] if the query is longer than the model's window;
     /// [`Error::Storage`].
-    pub fn run(self) -> Result<Answer> {
+    pub fn run(mut self) -> Result<Answer> {
         if self.query.trim().is_empty() {
             return Err(Error::EmptyQuery);
         }
-        let embedder = self.collection.embedder()?;
-        let vector = embedder.embed_one(embedder.prompt("query")?, &self.query)?;
-        let found = self.nearest(vector)?;
-        let hits = found.hits.into_iter().map(|hit| self.hit(hit)).collect::<Result<_>>()?;
-        Ok(Answer { hits, exact: found.exact, compared: found.compared })
-    }
-
-    /// Grouped, a document's lesser chunks give way: so many more are asked for until there are
-    /// enough documents, or no more chunks.
-    fn nearest(&self, vector: Vec<f32>) -> Result<storage::Answer> {
         let Collection { store, name, .. } = self.collection;
-        let mut request = storage::Request { vector, k: self.limit, exact: self.exact };
-        loop {
-            let mut found = store.search(name, &request)?;
-            if !self.grouped {
-                return Ok(found);
-            }
-            let is_all = found.hits.len() < request.k;
-            let mut documents = HashSet::new();
-            found.hits.retain(|hit| documents.insert(hit.document.clone()));
-            found.hits.truncate(self.limit);
-            if is_all || found.hits.len() == self.limit {
-                return Ok(found);
-            }
-            request.k = request.k.saturating_mul(4);
-        }
-    }
-
-    fn hit(&self, hit: storage::Hit) -> Result<Hit> {
-        let storage::Hit { document, chunk, score, .. } = hit;
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        if self.n_context > 0 {
-            let idx = chunk.chunk_idx;
-            let end = idx.saturating_add(self.n_context).saturating_add(1);
-            let wanted = idx.saturating_sub(self.n_context)..end;
-            let chunks = self.collection.chunks(&document, wanted)?;
-            let (left, right) = chunks.into_iter().partition(|chunk| chunk.chunk_idx <= idx);
-            (before, after) = (left, right);
-            before.pop();
-        }
-        Ok(Hit { document, chunk, score, before, after })
+        let embedder = self.collection.embedder()?;
+        self.request.vector = embedder.embed_one(embedder.prompt("query")?, &self.query)?;
+        Ok(store.search(name, &self.request)?)
     }
 }
 

@@ -119,6 +119,13 @@ pub(crate) struct Search {
     /// Show this many chunks before and after each passage too.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) context: u32,
+    /// Show no more text than this, in the model's tokens; what does not fit is counted.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<u64>,
+    /// Prefer passages that differ: from 0, the best by score, to 1.
+    #[arg(long, value_name = "D", default_value_t = 0.0, hide_default_value = true)]
+    #[arg(value_parser = share)]
+    pub(crate) diversity: f32,
     #[command(flatten)]
     pub(crate) how: HowToIndex,
 }
@@ -336,6 +343,7 @@ pub(crate) struct Bench {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     Embed(BenchEmbed),
+    Search(BenchSearch),
 }
 
 /// Embed texts of random tokens again and again; the median counts.
@@ -358,6 +366,33 @@ pub(crate) struct BenchEmbed {
     #[arg(long, value_enum, value_name = "PRECISION")]
     pub(crate) precision: Option<PrecisionName>,
     /// Threads; all processors if it is not said.
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Build one graph over a file of vectors and search it; recall is against an exact search at full width.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: gemmule bench search --base rows.npy --queries questions.npy --dims 128"
+)]
+pub(crate) struct BenchSearch {
+    /// The rows: an npy file of float32 or float16 with a unit vector a row.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) base: PathBuf,
+    /// The queries, in the same form.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) queries: PathBuf,
+    /// The width that codes are cut to; the full width if it is not said.
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub(crate) dims: Option<usize>,
+    /// How many candidates a walk keeps: one point of the curve each.
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = at_least_one())]
+    #[arg(default_value = "16,32,64,128,256")]
+    pub(crate) ef: Vec<usize>,
+    /// Use the first N rows only.
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub(crate) rows: Option<usize>,
+    /// Threads that build, and that search at once; all processors if it is not said.
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(crate) threads: Option<usize>,
 }
@@ -406,6 +441,12 @@ pub(crate) struct Man {
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
+}
+
+/// A number from 0 to 1.
+fn share(text: &str) -> Result<f32, String> {
+    let share = text.parse::<f32>().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "it is a number from 0 to 1".to_owned())
 }
 
 /// A number of bytes: 500, 64K, 200M, 2G.

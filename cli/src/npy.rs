@@ -1,19 +1,29 @@
-//! NumPy's file of one matrix, version 1.0: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+//! NumPy's file of one matrix: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+//!
+//! Written in version 1.0; read in all versions, float16, float32 and float64, little endian, row by row.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+
+use anyhow::{Context, bail, ensure};
+use half::f16;
+
+const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
 /// The data begins at a multiple of this.
 const ALIGNMENT: usize = 64;
 
+/// A header is a few words; a longer one is no header.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+
 /// Writes rows of equal width as little-endian float32. `rows`: `[n, dims]`, also where n is 0.
 pub(crate) fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io::Result<()> {
-    const MAGIC: &[u8; 8] = b"\x93NUMPY\x01\x00";
     let shape = format!("({}, {dims})", rows.len());
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
-    let unpadded = MAGIC.len() + size_of::<u16>() + header.len() + 1;
+    let unpadded = MAGIC.len() + 2 + size_of::<u16>() + header.len() + 1;
     header.push_str(&" ".repeat(unpadded.next_multiple_of(ALIGNMENT) - unpadded));
     header.push('\n');
     out.write_all(MAGIC)?;
+    out.write_all(&[1, 0])?;
     out.write_all(&(header.len() as u16).to_le_bytes())?;
     out.write_all(header.as_bytes())?;
     for row in rows {
@@ -22,4 +32,130 @@ pub(crate) fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io:
         out.write_all(&bytes)?;
     }
     Ok(())
+}
+
+/// How a number is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Float {
+    F16,
+    F32,
+    F64,
+}
+
+impl Float {
+    fn n_bytes(self) -> usize {
+        match self {
+            Float::F16 => 2,
+            Float::F32 => 4,
+            Float::F64 => 8,
+        }
+    }
+}
+
+/// A matrix that is read row by row.
+pub(crate) struct Reader<R> {
+    bytes: R,
+    float: Float,
+    n_rows: usize,
+    width: usize,
+    n_read: usize,
+    row: Vec<u8>, // [width * bytes of a number]
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads the header.
+    pub(crate) fn new(mut bytes: R) -> anyhow::Result<Reader<R>> {
+        let mut start = [0; 8];
+        bytes.read_exact(&mut start).context("it is too short for an npy file")?;
+        let [magic @ .., version, _] = start;
+        ensure!(magic == *MAGIC, "it does not begin as an npy file does");
+        let header_bytes = match version {
+            1 => {
+                let mut n_bytes = [0; 2];
+                bytes.read_exact(&mut n_bytes).context("its header is cut short")?;
+                usize::from(u16::from_le_bytes(n_bytes))
+            }
+            2 | 3 => {
+                let mut n_bytes = [0; 4];
+                bytes.read_exact(&mut n_bytes).context("its header is cut short")?;
+                u32::from_le_bytes(n_bytes) as usize
+            }
+            other => bail!("it has version {other} of the npy format; 1 to 3 are read"),
+        };
+        ensure!(
+            header_bytes <= MAX_HEADER_BYTES,
+            "its header should have {header_bytes} bytes; {MAX_HEADER_BYTES} is the most"
+        );
+        let mut header = vec![0; header_bytes];
+        bytes.read_exact(&mut header).context("its header is cut short")?;
+        let header = String::from_utf8(header).context("its header is not text")?;
+        let (float, n_rows, width) = parse(&header)?;
+        let row = vec![0; width * float.n_bytes()];
+        Ok(Reader { bytes, float, n_rows, width, n_read: 0, row })
+    }
+
+    pub(crate) fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Reads the next row into `row`; false after the last.
+    pub(crate) fn next_row(&mut self, row: &mut Vec<f32>) -> anyhow::Result<bool> {
+        row.clear();
+        if self.n_read == self.n_rows {
+            return Ok(false);
+        }
+        self.bytes.read_exact(&mut self.row).with_context(|| {
+            format!("its header promises {} rows, row {} is not whole", self.n_rows, self.n_read)
+        })?;
+        self.n_read += 1;
+        match self.float {
+            Float::F16 => {
+                row.extend(self.row.as_chunks().0.iter().map(|x| f16::from_le_bytes(*x).to_f32()))
+            }
+            Float::F32 => row.extend(self.row.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x))),
+            Float::F64 => {
+                row.extend(self.row.as_chunks().0.iter().map(|x| f64::from_le_bytes(*x) as f32))
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Reads the header's dictionary: the form of a number, rows, numbers in a row.
+fn parse(header: &str) -> anyhow::Result<(Float, usize, usize)> {
+    let value = |key: &str| -> anyhow::Result<&str> {
+        let quoted = [format!("'{key}':"), format!("\"{key}\":")];
+        let at = quoted.iter().find_map(|key| Some(header.find(key)? + key.len()));
+        Ok(header[at.with_context(|| format!("its header has no '{key}'"))?..].trim_start())
+    };
+    let descr = value("descr")?;
+    let descr = descr.trim_start_matches(['\'', '"']);
+    let float = match descr.split(['\'', '"']).next().unwrap_or_default() {
+        "<f2" => Float::F16,
+        "<f4" => Float::F32,
+        "<f8" => Float::F64,
+        other => bail!("its numbers are '{other}'; <f2, <f4 and <f8 are read"),
+    };
+    ensure!(
+        value("fortran_order")?.starts_with("False"),
+        "it is in Fortran order: save it with numpy.ascontiguousarray"
+    );
+    let shape = value("shape")?;
+    let inner = shape.strip_prefix('(').and_then(|shape| shape.split(')').next());
+    let sides: Result<Vec<usize>, _> = inner
+        .context("the shape in its header has no brackets")?
+        .split(',')
+        .map(str::trim)
+        .filter(|side| !side.is_empty())
+        .map(str::parse)
+        .collect();
+    match sides.context("the shape in its header is not of whole numbers")?[..] {
+        [n_rows, width] if width > 0 && width <= 1 << 20 => Ok((float, n_rows, width)),
+        [n_rows, width] => bail!("its shape is ({n_rows}, {width}): no such width is read"),
+        ref other => bail!("it has {} axes; a matrix has 2", other.len()),
+    }
 }

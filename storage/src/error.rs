@@ -142,6 +142,11 @@ pub enum Error {
         /// What is wrong with it.
         problem: RowProblem,
     },
+    /// A search asks for a diversity that is not between 0 and 1.
+    Diversity {
+        /// What it asks for.
+        found: f32,
+    },
 }
 
 /// What is wrong with a vector.
@@ -177,6 +182,7 @@ impl Error {
                 | Error::Width { .. }
                 | Error::Document { .. }
                 | Error::Row { .. }
+                | Error::Diversity { .. }
         )
     }
 
@@ -224,6 +230,12 @@ impl Error {
             ),
             Error::Document { id, problem } => {
                 write!(f, "document {id:?} cannot be stored: {problem}")
+            }
+            Error::Diversity { found } => {
+                write!(
+                    f,
+                    "a search has a diversity from 0 (best scores) to 1 (least alike), not {found}"
+                )
             }
             Error::Row { of, problem } => match problem {
                 RowProblem::Width { found, expected } => {

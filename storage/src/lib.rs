@@ -6,7 +6,8 @@
 //! - [`Store`] is the front door; [`Document`] goes in, [`DocumentInfo`], [`StoredChunk`] and [`Answer`] come out.
 //! - `write` changes, in batches that are on disk when they return; `seal` turns unsealed rows into a segment;
 //!   `recover` opens after whatever happened; `status` tells.
-//! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a whole.
+//! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a
+//!   whole; `passages` shapes what they answer.
 //! - `tree` is the only file that knows sled; `key` and `record` say what is in it, byte by byte; `row`, `texts`,
 //!   `sealed`, `bitmap` are the parts of a collection; `lock`, `disk`, `map` are what we ask of the system.
 //!
@@ -23,6 +24,7 @@ mod status;
 mod write;
 
 mod collection;
+mod passages;
 mod view;
 
 mod document;
@@ -48,7 +50,7 @@ mod damage;
 
 pub use document::{Chunk, Document, DocumentInfo, Source, StoredChunk};
 pub use error::{Error, Result, RowProblem};
-pub use index::SegmentStats;
+pub use index::{self, SegmentStats};
 pub use request::Request;
 pub use space::Space;
 pub use status::{CollectionStatus, SegmentStatus, Status};

@@ -9,12 +9,28 @@ pub struct Request {
     pub k: usize,
     /// Whether every live row is compared, instead of those that graphs lead to.
     pub exact: bool,
+    /// Whether a document gives its best chunk only.
+    pub one_per_document: bool,
+    /// From 0, the best by score, to 1: how much a hit loses by being like a better one (maximal marginal relevance).
+    pub diversity: f32,
+    /// Chunks given before and after each hit, from the same document.
+    pub n_context: u32,
+    /// The most tokens that hits and the chunks around them may have together.
+    pub max_tokens: Option<u64>,
 }
 
 impl Request {
     /// The `k` rows closest to a vector.
     pub fn new(vector: Vec<f32>, k: usize) -> Request {
-        Request { vector, k, exact: false }
+        Request {
+            vector,
+            k,
+            exact: false,
+            one_per_document: false,
+            diversity: 0.0,
+            n_context: 0,
+            max_tokens: None,
+        }
     }
 
     /// The same, compared with every live row.

@@ -177,6 +177,9 @@ impl Store {
         let collection = self.collection(collection)?;
         check_vector(request.vector.iter().copied(), collection.space.full_width)
             .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
+        if !(0.0..=1.0).contains(&request.diversity) {
+            return Err(Error::Diversity { found: request.diversity });
+        }
         collection.view().search(request, collection.space.dims)
     }
 

@@ -3,6 +3,7 @@
 //! A writer builds the next view beside the current one and swaps it in once the change is on disk. A search keeps the
 //! view it started with, texts included, so it never waits for a writer and never sees half a change.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use rayon::prelude::*;
 
 use crate::document::StoredChunk;
 use crate::error::Result;
+use crate::passages;
 use crate::request::Request;
 use crate::row::{self, Run};
 use crate::sealed::Sealed;
@@ -25,6 +27,8 @@ pub struct Answer {
     pub exact: bool,
     /// Rows or nodes that were scored.
     pub compared: usize,
+    /// Hits left out because they did not fit into [`Request::max_tokens`].
+    pub n_left_out: usize,
 }
 
 /// One row that a search found.
@@ -38,6 +42,10 @@ pub struct Hit {
     pub chunk: StoredChunk,
     /// Dot product of query and row at full width; higher is closer.
     pub score: f32,
+    /// The chunks before it, in order, if they were asked for.
+    pub before: Vec<StoredChunk>,
+    /// The chunks after it, in order, if they were asked for.
+    pub after: Vec<StoredChunk>,
 }
 
 /// Segments and unsealed rows of a collection at one moment, both in the order of their rows.
@@ -148,21 +156,54 @@ impl View {
         self.sealed.iter().find_map(|sealed| Some(Place::Sealed(sealed, sealed.find(row)?)))
     }
 
-    /// The best rows; the caller has checked the query's width. Codes are cut to `dims`.
+    /// What is kept beside a row, if the view has it.
+    pub(crate) fn chunk(&self, row: u64) -> Result<Option<StoredChunk>> {
+        self.place(row).map(|place| chunk_at(row, &place)).transpose()
+    }
+
+    /// The answer to a request; the caller has checked the query's width. Codes are cut to `dims`.
     pub(crate) fn search(&self, request: &Request, dims: usize) -> Result<Answer> {
-        let Request { ref vector, k, exact } = *request;
-        let query = Query::new(vector, dims);
+        let query = Query::new(&request.vector, dims);
+        let is_diverse = request.diversity > 0.0;
+        let mut n_asked = if is_diverse { request.k.saturating_mul(4) } else { request.k };
+        loop {
+            let ranked = self.rank(&query, n_asked, request.exact);
+            let is_all = ranked.rows.len() < n_asked;
+            let mut hits = ranked.rows.iter().map(hit).collect::<Result<Vec<Hit>>>()?;
+            if request.one_per_document {
+                let mut documents = HashSet::new();
+                hits.retain(|hit| documents.insert(hit.document.clone()));
+            }
+            // A document's lesser chunks gave way: more are asked for, until there are enough or no more.
+            if hits.len() < request.k && !is_all {
+                n_asked = n_asked.saturating_mul(4);
+                continue;
+            }
+            if is_diverse {
+                let vectors = hits.iter().map(|hit| self.vector(hit.row).unwrap_or_default());
+                let vectors: Vec<_> = vectors.collect();
+                hits = passages::diversify(hits, request.k, request.diversity, &vectors);
+            }
+            hits.truncate(request.k);
+            if request.n_context > 0 {
+                passages::add_context(self, &mut hits, request.n_context)?;
+            }
+            let n_left_out = request.max_tokens.map_or(0, |max| passages::fit(&mut hits, max));
+            let Ranked { exact, compared, .. } = ranked;
+            return Ok(Answer { hits, exact, compared, n_left_out });
+        }
+    }
+
+    /// The `k` best rows of all parts, best first; equal scores in the order of their rows.
+    fn rank(&self, query: &Query, k: usize, exact: bool) -> Ranked<'_> {
         let how = if exact { Search::Exact } else { Search::Graph { ef: EF_DEFAULT.max(k) } };
         let found: Vec<_> =
-            self.sealed.par_iter().map(|sealed| sealed.search(&query, k, how)).collect();
-        let mut answer = Answer {
-            hits: Vec::new(),
-            exact: found.iter().all(|found| found.exact),
-            compared: self.n_unsealed() + found.iter().map(|found| found.compared).sum::<usize>(),
-        };
-        let mut candidates: Vec<Candidate<'_>> = Vec::new();
+            self.sealed.par_iter().map(|sealed| sealed.search(query, k, how)).collect();
+        let exact = found.iter().all(|found| found.exact);
+        let compared = self.n_unsealed() + found.iter().map(|found| found.compared).sum::<usize>();
+        let mut rows: Vec<Candidate<'_>> = Vec::new();
         for (sealed, found) in self.sealed.iter().zip(found) {
-            candidates.extend(
+            rows.extend(
                 found
                     .hits
                     .into_iter()
@@ -170,22 +211,35 @@ impl View {
             );
         }
         let unsealed = self.unsealed.iter().flat_map(|run| run.iter());
-        for (row, score) in index::scan(unsealed, &query, k) {
+        for (row, score) in index::scan(unsealed, query, k) {
             let place = self.place(row).expect("a scanned row is in the view it was scanned in");
-            candidates.push((score, row, place));
+            rows.push((score, row, place));
         }
-        candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        candidates.truncate(k);
-        for (score, row, place) in candidates {
-            let chunk = match place {
-                Place::Unsealed(run, idx) => row::decode_info(row, run.info(idx))?,
-                Place::Sealed(sealed, at) => {
-                    let mut chunks = sealed.chunks(std::iter::once(at))?;
-                    chunks.pop().expect("one row has one chunk")
-                }
-            };
-            answer.hits.push(Hit { row, document: chunk.document.clone(), chunk, score });
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        rows.truncate(k);
+        Ranked { rows, exact, compared }
+    }
+}
+
+/// The best rows of a view.
+struct Ranked<'a> {
+    rows: Vec<Candidate<'a>>,
+    exact: bool,
+    compared: usize,
+}
+
+fn hit((score, row, place): &Candidate<'_>) -> Result<Hit> {
+    let chunk = chunk_at(*row, place)?;
+    let (before, after) = (Vec::new(), Vec::new());
+    Ok(Hit { row: *row, document: chunk.document.clone(), chunk, score: *score, before, after })
+}
+
+fn chunk_at(row: u64, place: &Place<'_>) -> Result<StoredChunk> {
+    match place {
+        Place::Unsealed(run, idx) => row::decode_info(row, run.info(*idx)),
+        Place::Sealed(sealed, at) => {
+            let mut chunks = sealed.chunks(std::iter::once(*at))?;
+            Ok(chunks.pop().expect("one row has one chunk"))
         }
-        Ok(answer)
     }
 }

@@ -67,7 +67,9 @@ impl Model {
                 document.chunks.iter().zip(stored_chunks(document)).zip(*first_row..)
             {
                 let score = index::score::dot_f16(&chunk.vector, query);
-                hits.push(Hit { row, document: document.id.clone(), chunk: stored, score });
+                let (before, after) = (Vec::new(), Vec::new());
+                let document = document.id.clone();
+                hits.push(Hit { row, document, chunk: stored, score, before, after });
             }
         }
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));

@@ -5,6 +5,7 @@
 //! these tests, beside them; Cargo knows whether there is anything to do. To test another binary,
 //! name it in the variable `GEMMULE_BINARY`.
 
+mod bench;
 mod care;
 mod embed;
 mod eval;

@@ -109,6 +109,42 @@ fn context_brings_the_neighbours_and_group_one_hit_a_document() {
 }
 
 #[test]
+fn a_budget_of_tokens_holds_with_context_and_says_what_was_left_out() {
+    let place = Place::with_documents();
+    let indexed = place.json(&["index", "docs"]);
+    let all = place.json(&["search", "apples", "--context", "1"]);
+    assert_eq!((hit_ids(&all).len(), &all["left_out"]), (5, &0.into()), "{all}");
+    assert_eq!(hit_ids(&all)[0], format!("{}#0", place.id("docs/apple-pie.txt")));
+    let files = indexed["files"].as_array().expect("files is an array");
+    let pie = files.iter().find(|file| file["path"].as_str().is_some_and(|p| p.contains("pie")));
+    let budget = pie.expect("it was indexed")["tokens"].to_string();
+    let some = place.json(&["search", "apples", "--context", "1", "--max-tokens", &budget]);
+    assert_eq!(hit_ids(&some), hit_ids(&all)[..1], "{some}");
+    assert_eq!(some["left_out"], 4, "{some}");
+    let ran = place.run(&["search", "apples", "--max-tokens", "0"]);
+    assert_eq!((ran.code, &*ran.stdout), (Some(0), ""), "{ran:?}");
+    assert!(ran.stderr.contains("5 hits left out"), "{ran:?}");
+}
+
+#[test]
+fn diversity_puts_another_subject_before_a_repetition() {
+    let place = Place::new();
+    for copy in ["a", "b", "c"] {
+        place.write(&format!("docs/{copy}.txt"), "Peel the apples and bake the pie.\n");
+    }
+    place.write("docs/d.txt", "Lava flows from a volcano.\n");
+    place.json(&["index", "docs"]);
+    let second = |args: &[&str]| {
+        let answer = place.json(&[&["search", "apple pie", "-k", "2"], args].concat());
+        hit_ids(&answer)[1].to_owned()
+    };
+    assert_eq!(second(&[]), format!("{}#0", place.id("docs/b.txt")));
+    assert_eq!(second(&["--diversity", "0.6"]), format!("{}#0", place.id("docs/d.txt")));
+    let ran = place.run(&["search", "apple pie", "--diversity", "1.5"]);
+    assert_eq!((ran.code, &*ran.stdout), (Some(2), ""), "{ran:?}");
+}
+
+#[test]
 fn a_search_without_a_database_says_how_to_make_one_and_makes_none() {
     let place = Place::new();
     place.run(&["search", "anything"]).expect_error(1, &[".gemmule", "gemmule index PATH"]);

@@ -51,6 +51,7 @@ pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyho
             "hits": hits,
             "exact": answer.exact,
             "compared": answer.compared,
+            "left_out": answer.n_left_out,
             "millis": millis,
         }))?;
     } else {
@@ -76,7 +77,11 @@ fn refresh(
 }
 
 fn request<'a>(collection: &'a Collection, flags: &Search, limit: usize) -> gemmule::Search<'a> {
-    let mut request = collection.search(&flags.query).limit(limit).context(flags.context);
+    let request = collection.search(&flags.query).limit(limit);
+    let mut request = request.context(flags.context).diversity(flags.diversity);
+    if let Some(n_tokens) = flags.max_tokens {
+        request = request.max_tokens(n_tokens);
+    }
     if flags.exact {
         request = request.exact();
     }
@@ -153,8 +158,12 @@ fn print(
     paths: &HashMap<String, String>,
     output: &mut Output,
 ) -> anyhow::Result<()> {
-    if answer.hits.is_empty() {
+    if answer.hits.is_empty() && answer.n_left_out == 0 {
         output.note("no hits");
+    }
+    if answer.n_left_out > 0 {
+        let n = text::counted(answer.n_left_out, "hit");
+        output.note(format_args!("{n} left out: with them the text would be over --max-tokens"));
     }
     let columns = text::columns();
     let rank_width = answer.hits.len().to_string().len();

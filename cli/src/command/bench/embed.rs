@@ -1,4 +1,4 @@
-//! `gemmule bench`: how fast this machine is, as anyone can repeat it.
+//! `gemmule bench embed`: tokens a second, and how true the precision is.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,9 @@ use gemmule::Embedder;
 use gemmule::engine::{Precision, Tokens};
 use serde_json::json;
 
+use super::peak_rss;
 use crate::Done;
-use crate::args::{Bench, BenchCommand, BenchEmbed};
+use crate::args::BenchEmbed;
 use crate::output::Output;
 use crate::text;
 
@@ -15,13 +16,7 @@ use crate::text;
 const LEAST_RUNS: usize = 5;
 const LEAST_TIME: Duration = Duration::from_secs(3);
 
-pub(crate) fn run(flags: &Bench, output: &mut Output) -> anyhow::Result<Done> {
-    match &flags.command {
-        BenchCommand::Embed(flags) => embed(flags, output),
-    }
-}
-
-fn embed(flags: &BenchEmbed, output: &mut Output) -> anyhow::Result<Done> {
+pub(super) fn run(flags: &BenchEmbed, output: &mut Output) -> anyhow::Result<Done> {
     let n_threads = flags.threads.unwrap_or_else(rayon::current_num_threads);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build()?;
     let started = Instant::now();
@@ -102,12 +97,4 @@ fn texts(flags: &BenchEmbed, vocab_size: usize) -> Vec<Tokens> {
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-}
-
-/// The most memory this process ever had, mapped pages counted; none where it is not told.
-fn peak_rss() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }

@@ -1,0 +1,23 @@
+//! `gemmule bench`: how fast this machine is, as anyone can repeat it.
+
+mod embed;
+mod search;
+
+use crate::Done;
+use crate::args::{Bench, BenchCommand};
+use crate::output::Output;
+
+pub(crate) fn run(flags: &Bench, output: &mut Output) -> anyhow::Result<Done> {
+    match &flags.command {
+        BenchCommand::Embed(flags) => embed::run(flags, output),
+        BenchCommand::Search(flags) => search::run(flags, output),
+    }
+}
+
+/// The most memory this process ever had, mapped pages counted; none where it is not told.
+fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
