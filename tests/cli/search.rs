@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Place, hit_ids};
+use super::{Place, hit_ids, totals};
 
 #[test]
 fn each_question_finds_its_file() {
@@ -124,6 +124,25 @@ fn a_budget_of_tokens_holds_with_context_and_says_what_was_left_out() {
     let ran = place.run(&["search", "apples", "--max-tokens", "0"]);
     assert_eq!((ran.code, &*ran.stdout), (Some(0), ""), "{ran:?}");
     assert!(ran.stderr.contains("5 hits left out"), "{ran:?}");
+}
+
+#[test]
+fn what_was_indexed_in_one_precision_is_found_in_another() {
+    let place = Place::with_documents();
+    let indexed = place.json(&["index", "docs", "--precision", "int8"]);
+    assert_eq!(totals(&indexed, ["indexed"]), [5]);
+    let ask = |precision| place.json(&["search", "baking with apples", "--precision", precision]);
+    let (exact, fast) = (ask("f32"), ask("int8"));
+    assert_eq!(hit_ids(&exact), hit_ids(&fast));
+    let score = |answer: &Value, idx: usize| answer["hits"][idx]["score"].as_f64().unwrap();
+    for idx in 0..5 {
+        // The cosine of two precisions is above 0.995, so scores differ by at most 0.1.
+        assert!((score(&exact, idx) - score(&fast, idx)).abs() < 0.1, "{exact} {fast}");
+    }
+    assert_ne!(score(&exact, 0), score(&fast, 0), "the two precisions did the same arithmetic");
+    // Refreshed in a third precision, nothing is embedded again.
+    let again = place.json(&["index", "docs", "--precision", "bf16"]);
+    assert_eq!(totals(&again, ["indexed", "unchanged"]), [0, 5]);
 }
 
 #[test]
