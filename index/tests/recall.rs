@@ -103,7 +103,7 @@ fn build(rows: &[Vec<f16>], dims: usize) -> Segment {
     for (id, row) in rows.iter().enumerate() {
         builder.push(id as u64, row);
     }
-    Segment::open(Arc::new(builder.build(&|| false).unwrap())).unwrap()
+    Segment::open(Arc::new(builder.build(&|| false).unwrap().to_vec())).unwrap()
 }
 
 /// Recall at [`K`] by score: a hit counts if it scores at least as high as the true last one, so that

@@ -66,7 +66,7 @@ fn every_built_graph_reaches_all_its_nodes() {
     for n in [0, 1, 2, 3, 17, 300] {
         let (codes, scales) = half_circle(n);
         let codes = CodeRows::new(&codes, &scales, 2);
-        let frozen = build(codes, 3, &|| false).unwrap();
+        let frozen = build(codes, None, 3, &|| false).unwrap();
         let graph = Graph::new(&frozen.layer_nodes, &frozen.list_offsets, &frozen.links);
         let limits = Limits { ef: n, compared: NO_LIMIT };
         let walked = walk(graph, codes, &query(&[0.3, 0.7]), limits, |_| true);
@@ -79,6 +79,6 @@ fn every_built_graph_reaches_all_its_nodes() {
 fn a_cancelled_build_gives_nothing() {
     let (codes, scales) = half_circle(50);
     let codes = CodeRows::new(&codes, &scales, 2);
-    assert!(build(codes, 3, &|| true).is_none());
-    assert!(build(CodeRows::new(&[], &[], 2), 3, &|| true).is_none());
+    assert!(build(codes, None, 3, &|| true).is_none());
+    assert!(build(CodeRows::new(&[], &[], 2), None, 3, &|| true).is_none());
 }
