@@ -8,10 +8,12 @@ use super::sow::sow;
 use super::thaw::{Donor, GONE, thaw};
 use crate::score::CodeRows;
 
-/// Up to this many nodes hnsw_rs builds all of a graph without a donor: a segment as it is sealed.
-const SOWN_ALONE: usize = 32 << 10;
-/// Of more nodes it builds the graph of this many, into which the others are inserted.
-const SOWN_FIRST: usize = 16 << 10;
+/// Without a donor hnsw_rs builds the graph of this many nodes, into which the others are inserted.
+///
+/// It takes 1.2 ms for each of 16,384 nodes (int8, 192 numbers, one thread), insertion 0.15 ms, and the
+/// graphs are as good: of 50,000 rows, built in 27 s when it begins with 16,384 nodes and in 9.3 s when
+/// it begins with 4,096, a walk finds the same share.
+const SOWN: usize = 4 << 10;
 
 /// Builds the graph of all rows of `codes`, no two of which should be equal; `None` if cancelled.
 ///
@@ -32,8 +34,7 @@ pub(crate) fn build(
     let ((mut lists, entry), rest) = match donor.filter(|_| n_donated > 0) {
         Some(donor) => (thaw(donor, codes, levels, cancelled)?, &order[..]),
         None => {
-            let n_sown = if n_nodes <= SOWN_ALONE { n_nodes } else { SOWN_FIRST };
-            let (first, rest) = order.split_at(n_sown);
+            let (first, rest) = order.split_at(n_nodes.min(SOWN));
             (sow(codes, first, levels, cancelled)?, rest)
         }
     };

@@ -1,6 +1,7 @@
 //! Segments written, opened and searched. Damaged ones are in `tests/damage.rs`.
 
 mod damage;
+mod merge;
 mod property;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
