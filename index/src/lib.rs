@@ -9,8 +9,8 @@
 //! ```
 //!
 //! - [`mrl`] cuts and quantises, [`score`] holds the dot products and the only unsafe code.
-//! - [`SegmentBuilder`] turns rows into the bytes of one immutable segment, [`Segment`] reads them
-//!   where they lie; the layout is in `SEGMENT.md`.
+//! - [`SegmentBuilder`] turns rows and older segments into one immutable segment, [`Built`] writes it,
+//!   [`Segment`] reads it where it lies; the layout is in `SEGMENT.md`.
 //! - [`scan`] scores rows that are not in a segment yet, with the same score.
 //!
 //! A score is a dot product: higher is closer, everywhere. It is always the full-width product of a
@@ -30,4 +30,4 @@ pub use exact::scan;
 pub use graph::{EF_CONSTRUCTION, EF_DEFAULT, M};
 pub use query::{Found, Query, RowId, Scored, Search, Shape};
 pub use row_set::RowSet;
-pub use segment::{MAX_ROWS, PartBytes, Segment, SegmentBuilder, SegmentStats};
+pub use segment::{Built, MAX_ROWS, PartBytes, Segment, SegmentBuilder, SegmentStats};

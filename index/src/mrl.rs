@@ -43,12 +43,19 @@ pub fn quantise(cut: &[f32]) -> Codes {
     Codes { codes, scale }
 }
 
-/// Cuts, renormalises and quantises a row kept in f16; `cut` is scratch. Returns the scale.
+/// Cuts, renormalises and quantises a row kept in f16; `cut` is scratch. Returns the scale that makes
+/// the codes a unit vector, 0 if they are zero.
+///
+/// With the scale of [`quantise`] rounding makes some rows a little longer than others, and among rows
+/// that are nearly equal the longest would be the closest to all of them, itself or not. A graph of such
+/// rows falls apart: to most of them nobody links. Of unit vectors each is closest to itself.
 pub(crate) fn encode_row(row: &[f16], cut: &mut Vec<f32>, codes: &mut [i8]) -> f32 {
     cut.clear();
     cut.extend(row[..codes.len()].iter().map(|x| x.to_f32()));
     normalise(cut);
-    quantise_into(cut, codes)
+    quantise_into(cut, codes);
+    let squares: u64 = codes.iter().map(|code| u64::from(code.unsigned_abs()).pow(2)).sum();
+    if squares == 0 { 0.0 } else { (1.0 / (squares as f64).sqrt()) as f32 }
 }
 
 fn quantise_into(cut: &[f32], codes: &mut [i8]) -> f32 {
@@ -115,6 +122,22 @@ mod tests {
         for (code, x) in found.codes.iter().zip(&row) {
             assert!((f32::from(*code) * found.scale - x).abs() <= found.scale * 0.500_01);
         }
+    }
+
+    #[test]
+    fn the_codes_of_a_row_are_a_unit_vector() {
+        let encode = |row: &[f32], dims: usize| {
+            let row: Vec<f16> = row.iter().map(|x| f16::from_f32(*x)).collect();
+            let mut codes = vec![1; dims];
+            let scale = encode_row(&row, &mut Vec::new(), &mut codes);
+            (codes, scale)
+        };
+        let (codes, scale) = encode(&[0.3, -0.4, 0.1, 9.0], 3);
+        assert_eq!(codes, [95, -127, 32]);
+        let length = codes.iter().map(|code| (f32::from(*code) * scale).powi(2)).sum::<f32>();
+        assert!((length - 1.0).abs() < 1e-6);
+        assert_eq!(encode(&[0.0, 0.0, 5.0], 2), (vec![0, 0], 0.0));
+        assert_eq!(encode(&[f32::NAN, 1.0], 2), (vec![0, 0], 0.0));
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! room for it and for a reserve. Another program can still take that room in between; the reserve is there for that.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use crate::error::{Error, Result, io};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::error::{self, Error, Result};
 
 /// Free bytes that must remain beside a batch or a segment.
 const RESERVE_BYTES: u64 = 16 << 20;
@@ -28,7 +30,7 @@ pub(crate) enum Need {
     /// A batch that removes, and adds this many bytes to sled.
     Removal(usize),
     /// A file of this many bytes.
-    File(usize),
+    File(u64),
 }
 
 impl Need {
@@ -37,7 +39,7 @@ impl Need {
             Need::Open => RESERVE_FOR_OPEN_BYTES,
             Need::Batch(n_bytes) => RESERVE_BYTES + ENGINE_FACTOR * n_bytes as u64,
             Need::Removal(n_bytes) => RESERVE_FOR_REMOVAL_BYTES + ENGINE_FACTOR * n_bytes as u64,
-            Need::File(n_bytes) => RESERVE_BYTES + n_bytes as u64,
+            Need::File(n_bytes) => RESERVE_BYTES.saturating_add(n_bytes),
         }
     }
 }
@@ -45,7 +47,7 @@ impl Need {
 /// Refuses a write that the disk has no safe room for.
 pub(crate) fn require(dir: &Path, need: Need) -> Result<()> {
     let stat = rustix::fs::statvfs(dir)
-        .map_err(|errno| io("ask for the free space of", dir)(errno.into()))?;
+        .map_err(|errno| error::io("ask for the free space of", dir)(errno.into()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let needed = need.bytes();
     if free < needed {
@@ -56,24 +58,62 @@ pub(crate) fn require(dir: &Path, need: Need) -> Result<()> {
 
 /// Makes the names in a directory as durable as the files they name.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("sync directory", dir))
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(error::io("sync directory", dir))
 }
 
 /// Writes a whole file under a temporary name, then gives it its own: after a crash it is there whole or not at all.
 pub(crate) fn write_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let temporary = dir.join(format!("{name}{PART_SUFFIX}"));
-    let path = dir.join(name);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
+    write_named(dir, name, |out| out.write_all(bytes), |_| name.to_owned()).map(drop)
+}
+
+/// The same for a file that is written piece by piece and named by its content: `name` is given the xxh3-128 of all
+/// bytes. Returns the name. Until then the file is called `temporary` and [`PART_SUFFIX`]; nobody else writes to that.
+pub(crate) fn write_named(
+    dir: &Path,
+    temporary: &str,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    name: impl FnOnce(u128) -> String,
+) -> Result<String> {
+    let temporary = dir.join(format!("{temporary}{PART_SUFFIX}"));
+    let written = File::create(&temporary).and_then(|file| {
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, Hashing { file, hasher: Xxh3::new() });
+        write(&mut out)?;
+        let Hashing { file, hasher } = out.into_inner()?;
+        file.sync_all()?;
+        Ok(hasher.digest128())
     });
-    if let Err(error) = written {
-        // Best effort: what stays is removed at the next open.
-        let _ = fs::remove_file(&temporary);
-        return Err(io("write", &temporary)(error));
+    let name = match written {
+        Ok(hash) => name(hash),
+        Err(error) => {
+            // Best effort: what stays is removed at the next open.
+            let _ = fs::remove_file(&temporary);
+            return Err(error::io("write", &temporary)(error));
+        }
+    };
+    fs::rename(&temporary, dir.join(&name)).map_err(error::io("rename", &temporary))?;
+    sync_dir(dir)?;
+    Ok(name)
+}
+
+/// Bytes collected before they are hashed and written.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// A file, and the hash of what was written to it.
+struct Hashing {
+    file: File,
+    hasher: Xxh3,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n_bytes = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..n_bytes]);
+        Ok(n_bytes)
     }
-    fs::rename(&temporary, &path).map_err(io("rename", &temporary))?;
-    sync_dir(dir)
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// How the name of a half-written file ends.

@@ -4,9 +4,7 @@
 //! content, the directory fsynced; only then one batch names the segment and drops the rows. A crash before the batch
 //! leaves a file that no record names, and the next open removes it; a crash after it leaves nothing to do.
 
-use xxhash_rust::xxh3::xxh3_128;
-
-use index::{SegmentBuilder, Shape};
+use index::{Built, SegmentBuilder, Shape};
 
 use crate::collection::Collection;
 use crate::disk::{self, Need};
@@ -73,18 +71,17 @@ pub(crate) fn seal(
     let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(false) };
     let (first_row, last_row) = (first.rows().start, last.rows().end - 1);
     disk::require(store.dir(), Need::File(estimate_bytes(collection, &view)))?;
-    let Some(bytes) = build(collection, &view, first_row, cancelled) else { return Ok(false) };
-
-    let record = SegmentRecord {
-        name: format!("{:032x}{SUFFIX}", xxh3_128(&bytes)),
-        first_row,
-        last_row,
-        n_rows: view.n_unsealed() as u64,
-        n_bytes: bytes.len() as u64,
-    };
-    disk::require(store.dir(), Need::File(bytes.len()))?;
-    disk::write_file(&store.segments_dir(), &record.name, &bytes)?;
-    drop(bytes);
+    let Some(built) = build(collection, &view, first_row, cancelled) else { return Ok(false) };
+    let (n_rows, n_bytes) = (view.n_unsealed() as u64, built.n_bytes());
+    disk::require(store.dir(), Need::File(n_bytes))?;
+    let name = disk::write_named(
+        &store.segments_dir(),
+        &format!("{}-{first_row}", collection.number),
+        |out| built.write_to(out),
+        |hash| format!("{hash:032x}{SUFFIX}"),
+    )?;
+    drop(built);
+    let record = SegmentRecord { name, first_row, last_row, n_rows, n_bytes };
     let sealed = Sealed::open(&store.segments_dir(), record.clone(), &collection.space)?;
 
     let number = collection.number;
@@ -109,7 +106,7 @@ fn build(
     view: &View,
     seed: u64,
     cancelled: &(dyn Fn() -> bool + Sync),
-) -> Option<Vec<u8>> {
+) -> Option<Built<'static>> {
     let shape = Shape { full: collection.space.full_width, dims: collection.space.dims };
     let mut builder = SegmentBuilder::new(shape, seed);
     for (row, vector) in view.unsealed().iter().flat_map(|run| run.iter()) {
@@ -126,8 +123,8 @@ fn infos(view: &View) -> impl Iterator<Item = &[u8]> {
     view.unsealed().iter().flat_map(move |run| infos(run).map(move |idx| run.info(idx)))
 }
 
-fn estimate_bytes(collection: &Collection, view: &View) -> usize {
+fn estimate_bytes(collection: &Collection, view: &View) -> u64 {
     let row_bytes = 2 * collection.space.full_width + collection.space.dims + ROW_OVERHEAD_BYTES;
     let text_bytes: usize = infos(view).map(<[u8]>::len).sum();
-    view.n_unsealed() * row_bytes + text_bytes
+    (view.n_unsealed() * row_bytes + text_bytes) as u64
 }

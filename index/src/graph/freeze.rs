@@ -4,7 +4,7 @@
 //! in which a breadth-first visit of layer 0 from the entry meets them. So a layer is a range of
 //! places, no node needs a note of its level, and neighbours tend to lie near each other in memory.
 
-use super::build::Lists;
+use super::lists::Lists;
 
 /// A graph in its final arrays, in places.
 #[derive(Debug, PartialEq)]
@@ -32,51 +32,58 @@ impl Frozen {
         }
     }
 
-    /// Freezes lists in which every node is in layer 0 and can be reached there from `entry`.
-    pub(super) fn new(lists: &Lists, entry: u32, n_mended: u64) -> Self {
+    /// Freezes lists in which every node can be reached in layer 0 from `entry`, which is in the most
+    /// layers; `None` if cancelled.
+    pub(super) fn new(
+        lists: &Lists,
+        entry: u32,
+        n_mended: u64,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Self> {
         let order = order(lists, entry);
-        let mut place_of = vec![0u32; lists.len()];
+        if cancelled() {
+            return None;
+        }
+        let mut place_of = vec![0u32; order.len()];
         for (place, node) in order.iter().enumerate() {
             place_of[*node as usize] = place as u32;
         }
-        let n_layers = lists[entry as usize].len();
+        let n_layers = lists.level(entry) + 1;
         let mut layer_nodes = Vec::with_capacity(n_layers);
         let (mut list_offsets, mut links) = (vec![0u32], Vec::new());
         for layer in 0..n_layers {
-            let in_layer = order.iter().take_while(|node| lists[**node as usize].len() > layer);
-            let mut n_nodes = 0;
-            for node in in_layer {
-                let list = &lists[*node as usize][layer];
-                links.extend(list.iter().map(|to| place_of[*to as usize]));
+            let n_nodes = order.partition_point(|node| lists.level(*node) >= layer);
+            for node in &order[..n_nodes] {
+                links.extend(lists.links(*node, layer).map(|to| place_of[to as usize]));
                 let end =
                     u32::try_from(links.len()).expect("2^26 nodes have fewer links than 2^32");
                 list_offsets.push(end);
-                n_nodes += 1;
             }
-            layer_nodes.push(n_nodes);
+            layer_nodes.push(n_nodes as u32);
         }
-        Frozen { order, layer_nodes, list_offsets, links, n_mended }
+        links.shrink_to_fit();
+        (!cancelled()).then_some(Frozen { order, layer_nodes, list_offsets, links, n_mended })
     }
 }
 
 /// All nodes: by the number of their layers, falling, then as met from the entry.
 fn order(lists: &Lists, entry: u32) -> Vec<u32> {
-    let mut met = vec![false; lists.len()];
-    let mut order = Vec::with_capacity(lists.len());
+    let mut met = vec![false; lists.n_nodes()];
+    let mut order = Vec::with_capacity(lists.n_nodes());
     met[entry as usize] = true;
     order.push(entry);
     let mut next = 0;
     while let Some(node) = order.get(next).copied() {
-        for to in &lists[node as usize][0] {
-            if !std::mem::replace(&mut met[*to as usize], true) {
-                order.push(*to);
+        for to in lists.links(node, 0) {
+            if !std::mem::replace(&mut met[to as usize], true) {
+                order.push(to);
             }
         }
         next += 1;
     }
-    assert_eq!(order.len(), lists.len(), "mending makes every node reachable");
+    assert_eq!(order.len(), lists.n_nodes(), "mending makes every node reachable");
     // Stable, so that equals stay as they were met; the entry is in the most layers and met first.
-    order.sort_by_key(|node| std::cmp::Reverse(lists[*node as usize].len()));
+    order.sort_by_key(|node| std::cmp::Reverse(lists.level(*node)));
     order
 }
 
@@ -87,22 +94,29 @@ mod tests {
     #[test]
     fn layers_become_ranges_of_places() {
         // Node 2 is in three layers, node 0 in two; layer 0 is the path 2 - 1 - 3 - 0.
-        let lists: Lists = vec![
-            vec![vec![3], vec![2]],
-            vec![vec![2, 3]],
-            vec![vec![1], vec![0], vec![]],
-            vec![vec![1, 0]],
+        let lists = Lists::new(vec![1, 0, 2, 0]);
+        let layers: [(u32, usize, &[u32]); 6] = [
+            (0, 0, &[3]),
+            (0, 1, &[2]),
+            (1, 0, &[2, 3]),
+            (2, 0, &[1]),
+            (2, 1, &[0]),
+            (3, 0, &[1, 0]),
         ];
-        let frozen = Frozen::new(&lists, 2, 5);
+        for (node, layer, links) in layers {
+            lists.lock(node).set(layer, links);
+        }
+        let frozen = Frozen::new(&lists, 2, 5, &|| false);
         assert_eq!(
             frozen,
-            Frozen {
+            Some(Frozen {
                 order: vec![2, 0, 1, 3],
                 layer_nodes: vec![4, 2, 1],
                 list_offsets: vec![0, 1, 2, 4, 6, 7, 8, 8],
                 links: vec![2, 3, 0, 3, 2, 1, 1, 0],
                 n_mended: 5,
-            }
+            })
         );
+        assert_eq!(Frozen::new(&lists, 2, 5, &|| true), None);
     }
 }

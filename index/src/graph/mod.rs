@@ -1,18 +1,29 @@
 //! A navigable small-world graph over nodes (HNSW, arXiv 1603.09320): built, mended, frozen, walked.
 //!
-//! `build.rs` grows it with hnsw_rs over node numbers, `mend.rs` makes every node reachable,
-//! `freeze.rs` renumbers the nodes and lays the lists out flat, `walk.rs` searches the flat form.
+//! `build.rs` says how one is built: its first nodes come from hnsw_rs (`sow.rs`) or from the graph of
+//! a segment that is merged (`thaw.rs`), the others are inserted (`insert.rs`, with the `lists.rs` that
+//! threads share, the `pool.rs` of a search and the heuristic in `select.rs`); `mend.rs` makes every
+//! node reachable, `freeze.rs` renumbers the nodes and lays the lists out flat, `walk.rs` searches the
+//! flat form.
 //!
 //! A graph knows scores between nodes and nothing of rows, ids or bytes. It is never changed once
-//! frozen: no insert, no delete.
+//! frozen: no insert, no delete; another can begin as its copy.
 
 mod build;
 mod freeze;
+mod insert;
+mod lists;
 mod mend;
+mod pool;
+mod random;
+mod select;
+mod sow;
+mod thaw;
 mod walk;
 
 pub(crate) use build::build;
 pub(crate) use freeze::Frozen;
+pub(crate) use thaw::{Donor, GONE};
 pub(crate) use walk::{Limits, walk};
 
 /// Links asked for per node and layer, twice that in layer 0 (`M` in the paper).
@@ -43,6 +54,12 @@ impl<'a> Graph<'a> {
 
     pub(crate) fn n_nodes(&self) -> usize {
         self.layer_nodes.first().map_or(0, |n| *n as usize)
+    }
+
+    /// The links of a node in a layer that it is in.
+    fn links_in(&self, layer: usize, node: u32) -> &'a [u32] {
+        let first_list = self.layer_nodes[..layer].iter().map(|n| *n as usize).sum();
+        self.upper_links(first_list, node)
     }
 
     /// The links of layer 0.

@@ -88,7 +88,7 @@ pub fn dot_f16(row: &[f16], query: &[f32]) -> f32 {
 }
 
 /// The codes of a query, and the same codes plus 128 for instructions that want one side unsigned.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct QueryCodes {
     codes: Vec<i8>, // [dims]
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "x86-64 wants it"))]
@@ -100,6 +100,16 @@ impl QueryCodes {
     pub(crate) fn new(codes: Codes) -> Self {
         let shifted = codes.codes.iter().map(|code| (*code as u8) ^ 0x80).collect();
         QueryCodes { codes: codes.codes, shifted, scale: codes.scale }
+    }
+
+    /// Becomes the codes of a row, in place.
+    pub(crate) fn set(&mut self, rows: CodeRows<'_>, idx: u32) {
+        let codes = rows.codes(idx);
+        self.codes.clear();
+        self.codes.extend_from_slice(codes);
+        self.shifted.clear();
+        self.shifted.extend(codes.iter().map(|code| (*code as u8) ^ 0x80));
+        self.scale = rows.scales[idx as usize];
     }
 
     pub(crate) fn len(&self) -> usize {

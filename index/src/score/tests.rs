@@ -123,6 +123,18 @@ fn many_rows_score_as_one_by_one() {
 }
 
 #[test]
+fn a_row_as_query_scores_as_a_pair_does() {
+    let codes = codes(11, 3 * 70);
+    let rows = CodeRows::new(&codes, &[0.01, 0.02, 0.03], 70);
+    let (mut query, mut scores) = (QueryCodes::default(), Vec::new());
+    for row in [2, 0] {
+        query.set(rows, row);
+        rows.score_many(&[0, 1, 2], &query, &mut scores);
+        assert_eq!(scores, [0, 1, 2].map(|other| rows.score_pair(other, row)));
+    }
+}
+
+#[test]
 fn a_pair_scores_alike_from_both_sides() {
     let codes = codes(10, 2 * 33);
     let rows = CodeRows::new(&codes, &[0.01, 0.02], 33);

@@ -1,54 +1,78 @@
-//! From rows to the bytes of a segment.
+//! From rows, and from other segments, to a segment.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
 use half::f16;
-use rayon::prelude::*;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::format::{self, Entry, Header};
-use super::{MAX_ROWS, MAX_WIDTH};
-use crate::error::Part;
-use crate::graph::{self, EF_CONSTRUCTION, Frozen, M};
-use crate::mrl;
-use crate::query::Shape;
-use crate::score::CodeRows;
+use super::built::Built;
+use super::format;
+use super::nodes::{Coded, Nodes};
+use super::{MAX_ROWS, MAX_WIDTH, Segment};
+use crate::error::{Part, SegmentError};
+use crate::graph::{self, Donor, M};
+use crate::query::{RowId, Shape};
+use crate::row_set::RowSet;
 
-/// Rows between two looks at the flag that cancels a build.
-const ROWS_BETWEEN_LOOKS: usize = 1024;
+/// A donor has at least this share of its rows left, as one in so many; of one with less too few links
+/// are left to begin with.
+const DONOR_LEFT: usize = 2;
 
-/// Collects rows and sections, then builds a segment's bytes.
+/// Collects rows, other segments' rows and sections, then builds a segment.
 ///
-/// Memory while building: the rows once as pushed and once in the bytes returned; in between their
-/// codes and about 2 KiB a node for the growing graph, given back before the bytes are laid out.
-pub struct SegmentBuilder {
-    shape: Shape,
-    seed: u64,
-    ids: Vec<u64>,
-    rows: Vec<f16>, // [n_rows, full]
-    sections: Vec<(Part, Vec<u8>)>,
+/// Memory: fresh rows once, as pushed. Rows of other segments stay where they are. While building, of
+/// each node its codes, about 150 bytes of links and 80 bytes of smaller things; hnsw_rs takes about
+/// 2 KiB for each of the nodes whose graph it builds, at most 32,768.
+pub struct SegmentBuilder<'a> {
+    pub(super) shape: Shape,
+    pub(super) seed: u64,
+    pub(super) ids: Vec<u64>,
+    fresh: Vec<f16>, // [fresh rows, full]
+    runs: Vec<Run<'a>>,
+    pub(super) sections: Vec<(Part, Vec<u8>)>,
 }
 
-/// The distinct rows of a segment, as codes, and which rows each stands for.
-struct Nodes {
-    codes: Vec<i8>,        // [n_nodes, dims]
-    scales: Vec<f32>,      // [n_nodes]
-    node_of_row: Vec<u32>, // [n_rows]
+/// Rows that follow each other in the segment and come from one place.
+struct Run<'a> {
+    /// Where they come from; if nowhere, from the fresh rows.
+    source: Option<&'a Segment>,
+    /// Which rows of the source, rising.
+    rows: Vec<Range<u32>>,
+    /// Their first row in the new segment.
+    first_row: usize,
 }
 
-impl SegmentBuilder {
-    /// Begins a segment. `seed` shuffles the order in which nodes enter the graph, nothing else: rows
-    /// often come sorted by document, and a graph grown cluster by cluster is a worse one.
+impl<'a> Run<'a> {
+    fn len(&self) -> usize {
+        self.rows.iter().map(|range| range.len()).sum()
+    }
+
+    /// The rows as kept, in as few slices as there are ranges; `fresh` are all fresh rows.
+    fn slices<'s>(&'s self, fresh: &'s [f16], full: usize) -> impl Iterator<Item = &'s [f16]> {
+        let all = self.source.map_or(fresh, |segment| segment.part(format::ROWS));
+        self.rows.iter().map(move |rows| &all[rows.start as usize * full..rows.end as usize * full])
+    }
+
+    /// Codes and graph of the source, if they can be taken over.
+    fn coded(&self, shape: Shape) -> Option<Coded<'a>> {
+        Coded::of(self.source?, shape)
+    }
+}
+
+impl<'a> SegmentBuilder<'a> {
+    /// Begins a segment. `seed` decides the order in which nodes enter the graph and the layers they
+    /// are in, nothing else: rows often come sorted by document, and a graph grown cluster by cluster
+    /// is a worse one.
     ///
     /// # Panics
     /// If `dims` is 0 or above `full`, or `full` above 65,535.
     pub fn new(shape: Shape, seed: u64) -> Self {
         assert!((1..=shape.full).contains(&shape.dims), "codes are cut to 1..=full numbers");
         assert!(shape.full <= MAX_WIDTH, "rows have at most {MAX_WIDTH} numbers");
-        SegmentBuilder { shape, seed, ids: Vec::new(), rows: Vec::new(), sections: Vec::new() }
+        let (ids, fresh, runs, sections) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        SegmentBuilder { shape, seed, ids, fresh, runs, sections }
     }
 
-    /// Adds a row at full width, as it is to be kept.
+    /// Adds a fresh row at full width, as it is to be kept.
     ///
     /// # Panics
     /// If the id is not above the one before, the row not `full` wide, or there are [`MAX_ROWS`].
@@ -56,8 +80,54 @@ impl SegmentBuilder {
         assert!(self.ids.last().is_none_or(|last| *last < row_id), "row ids ascend");
         assert_eq!(row.len(), self.shape.full, "a row of another width");
         assert!(self.ids.len() < MAX_ROWS, "a segment has at most {MAX_ROWS} rows");
+        let first_row = self.ids.len();
+        let at = (self.fresh.len() / self.shape.full) as u32;
         self.ids.push(row_id);
-        self.rows.extend_from_slice(row);
+        self.fresh.extend_from_slice(row);
+        match self.runs.last_mut() {
+            Some(Run { source: None, rows, .. }) => rows[0].end += 1,
+            _ => {
+                let rows = std::iter::once(at..at + 1).collect();
+                self.runs.push(Run { source: None, rows, first_row });
+            }
+        }
+    }
+
+    /// Adds the rows of another segment that are `live`, or all of them. They are read where they lie,
+    /// now and until the new segment is written.
+    ///
+    /// Its codes and graph are taken over if `dims` is the same and they are sound, else made anew.
+    ///
+    /// # Errors
+    /// If its ids or rows are damaged; then nothing is added. All of them are read to find out.
+    ///
+    /// # Panics
+    /// If its rows have another `full`, `live` another number of rows, its first live id is not above
+    /// the last one given, or there would be more than [`MAX_ROWS`].
+    pub fn extend(
+        &mut self,
+        segment: &'a Segment,
+        live: Option<&RowSet>,
+    ) -> Result<(), SegmentError> {
+        assert_eq!(segment.shape().full, self.shape.full, "rows of another width");
+        assert!(live.is_none_or(|set| set.n_rows() == segment.len()), "a set of another segment");
+        segment.check([format::IDS, format::ROWS])?;
+        segment.check_ids()?;
+        let rows = match live {
+            None => std::iter::once(0..segment.len() as u32).collect(),
+            Some(set) => ranges(set),
+        };
+        let run = Run { source: Some(segment), rows, first_row: self.ids.len() };
+        assert!(run.len() <= MAX_ROWS - self.ids.len(), "a segment has at most {MAX_ROWS} rows");
+        let all = segment.ids();
+        let mut ids = run.rows.iter().flat_map(|rows| &all[rows.start as usize..rows.end as usize]);
+        if let Some(first) = ids.next() {
+            assert!(self.ids.last().is_none_or(|last| last < first), "row ids ascend");
+            self.ids.push(*first);
+            self.ids.extend(ids);
+            self.runs.push(run);
+        }
+        Ok(())
     }
 
     /// Adds a section: bytes that the index carries and checks but does not read.
@@ -71,144 +141,65 @@ impl SegmentBuilder {
         self.sections.push((Part(tag), bytes));
     }
 
-    /// Builds the bytes, in rayon's current pool; `None` if `cancelled` said so.
+    /// Builds the segment, in rayon's current pool; `None` if `cancelled` said so.
     ///
-    /// Rows with equal codes and scale become one node of the graph, since hnsw_rs loses identical
-    /// points. Serial builds of the same rows are equal; parallel ones may link differently.
-    pub fn build(self, cancelled: &(dyn Fn() -> bool + Sync)) -> Option<Vec<u8>> {
-        let (codes, scales) = self.encode(cancelled)?;
-        let nodes = collapse(self.shape.dims, codes, scales);
-        let codes = CodeRows::new(&nodes.codes, &nodes.scales, self.shape.dims);
-        let frozen = graph::build(codes, self.seed, cancelled)?;
-        if cancelled() {
-            return None;
+    /// Of the segments added, the one with the most live rows gives its graph, into which all other
+    /// rows are inserted. Serial builds of the same rows are equal; parallel ones may link differently.
+    pub fn build(self, cancelled: &(dyn Fn() -> bool + Sync)) -> Option<Built<'a>> {
+        let donor = self.donor();
+        // The donor's nodes come first: its graph keeps their order.
+        let others = (0..self.runs.len()).filter(|run| Some(*run) != donor);
+        let mut nodes = Nodes::new(self.shape, self.ids.len());
+        let mut donated = None;
+        for number in donor.into_iter().chain(others) {
+            let run = &self.runs[number];
+            match run.coded(self.shape) {
+                Some(coded) => {
+                    let of_places = nodes.adopt(&coded, &run.rows, run.first_row, cancelled)?;
+                    if Some(number) == donor {
+                        donated = Some((coded.graph, of_places));
+                    }
+                }
+                None => {
+                    let full = self.shape.full;
+                    let rows = run.slices(&self.fresh, full).flat_map(|rows| rows.chunks(full));
+                    nodes.encode(rows, run.first_row, cancelled)?;
+                }
+            }
         }
-        Some(self.lay_out(&nodes, &frozen))
+        nodes.close();
+        let donor = donated.as_ref().map(|(graph, nodes)| Donor { graph: *graph, nodes });
+        let frozen = graph::build(nodes.rows(), donor, self.seed, cancelled)?;
+        Built::new(self, nodes, frozen, cancelled)
     }
 
-    /// Quantises every row, in parallel; `None` if cancelled.
-    fn encode(&self, cancelled: &(dyn Fn() -> bool + Sync)) -> Option<(Vec<i8>, Vec<f32>)> {
-        let Shape { full, dims } = self.shape;
-        let (mut codes, mut scales) = (vec![0i8; self.ids.len() * dims], vec![0.0; self.ids.len()]);
-        let blocks = self.rows.par_chunks(ROWS_BETWEEN_LOOKS * full);
-        let coded = codes.par_chunks_mut(ROWS_BETWEEN_LOOKS * dims);
-        let scaled = scales.par_chunks_mut(ROWS_BETWEEN_LOOKS);
-        blocks.zip(coded).zip(scaled).for_each(|((rows, codes), scales)| {
-            if cancelled() {
-                return;
-            }
-            let mut cut = Vec::with_capacity(dims);
-            let rows = rows.chunks_exact(full).zip(codes.chunks_exact_mut(dims));
-            for ((row, codes), scale) in rows.zip(scales) {
-                *scale = mrl::encode_row(row, &mut cut, codes);
-            }
-        });
-        (!cancelled()).then_some((codes, scales))
+    /// All rows as kept, in slices of whole rows.
+    pub(super) fn slices(&self) -> impl Iterator<Item = &[f16]> {
+        self.runs.iter().flat_map(|run| run.slices(&self.fresh, self.shape.full))
     }
 
-    fn lay_out(&self, nodes: &Nodes, frozen: &Frozen) -> Vec<u8> {
-        let dims = self.shape.dims;
-        let in_order = frozen.order.iter().map(|node| *node as usize);
-        let mut codes: Vec<i8> = Vec::with_capacity(nodes.codes.len());
-        in_order.clone().for_each(|node| codes.extend(&nodes.codes[node * dims..][..dims]));
-        let scales: Vec<f32> = in_order.map(|node| nodes.scales[node]).collect();
-        let (node_offsets, node_rows) = rows_by_node(&nodes.node_of_row, &frozen.order);
-        let header = Header {
-            n_rows: self.ids.len(),
-            n_nodes: scales.len(),
-            shape: self.shape,
-            m: M as u32,
-            ef_construction: EF_CONSTRUCTION as u32,
-            n_links: frozen.links.len(),
-            n_mended: frozen.n_mended,
-            seed: self.seed,
-            layer_nodes: frozen.layer_nodes.clone(),
+    /// The run whose graph the others are inserted into.
+    fn donor(&self) -> Option<usize> {
+        let fits = |run: &Run<'_>| {
+            let of = |segment: &Segment| {
+                segment.header.m as usize == M && run.len() * DONOR_LEFT >= segment.len()
+            };
+            run.source.is_some_and(of) && run.coded(self.shape).is_some()
         };
-        let own: [&[u8]; 8] = [
-            bytemuck::cast_slice(&self.ids),
-            bytemuck::cast_slice(&codes),
-            bytemuck::cast_slice(&scales),
-            bytemuck::cast_slice(&node_offsets),
-            bytemuck::cast_slice(&node_rows),
-            bytemuck::cast_slice(&frozen.list_offsets),
-            bytemuck::cast_slice(&frozen.links),
-            bytemuck::cast_slice(&self.rows),
-        ];
-        let sections = self.sections.iter().map(|(part, bytes)| (*part, &bytes[..]));
-        join(&header, &format::OWN.into_iter().zip(own).chain(sections).collect::<Vec<_>>())
+        let mut runs: Vec<usize> = (0..self.runs.len()).collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(self.runs[*run].len()));
+        runs.into_iter().find(|run| fits(&self.runs[*run]))
     }
 }
 
-/// Gives rows with equal codes and scale the same node, in the order of their first rows.
-fn collapse(dims: usize, mut codes: Vec<i8>, mut scales: Vec<f32>) -> Nodes {
-    let n_rows = scales.len();
-    let mut first_with: HashMap<u64, u32> = HashMap::with_capacity(n_rows);
-    let mut node_of_row = Vec::with_capacity(n_rows);
-    let mut n_nodes = 0;
-    for row in 0..n_rows {
-        let (scale, at) = (scales[row], row * dims);
-        let row_codes = &codes[at..at + dims];
-        let hash = xxh3_64_with_seed(bytemuck::cast_slice(row_codes), u64::from(scale.to_bits()));
-        let node = *first_with.entry(hash).or_insert(n_nodes as u32) as usize;
-        let same =
-            node < n_nodes && scales[node] == scale && codes[node * dims..][..dims] == *row_codes;
-        if same {
-            node_of_row.push(node as u32);
-            continue;
+/// The longest ranges of rows that are in a set.
+fn ranges(set: &RowSet) -> Vec<Range<u32>> {
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for RowId(row) in set.iter() {
+        match ranges.last_mut() {
+            Some(last) if last.end == row => last.end += 1,
+            _ => ranges.push(row..row + 1),
         }
-        // New, or, once in 2^64, another row with the same hash: then a node of its own.
-        codes.copy_within(at..at + dims, n_nodes * dims);
-        scales[n_nodes] = scale;
-        node_of_row.push(n_nodes as u32);
-        n_nodes += 1;
     }
-    codes.truncate(n_nodes * dims);
-    scales.truncate(n_nodes);
-    Nodes { codes, scales, node_of_row }
-}
-
-/// Lists the rows of each node, nodes in their final order: offsets `[n_nodes + 1]` and rows `[n_rows]`.
-fn rows_by_node(node_of_row: &[u32], order: &[u32]) -> (Vec<u32>, Vec<u32>) {
-    let mut place_of = vec![0u32; order.len()];
-    for (place, node) in order.iter().enumerate() {
-        place_of[*node as usize] = place as u32;
-    }
-    let mut offsets = vec![0u32; order.len() + 1];
-    for node in node_of_row {
-        offsets[place_of[*node as usize] as usize + 1] += 1;
-    }
-    for place in 0..order.len() {
-        offsets[place + 1] += offsets[place];
-    }
-    let mut next = offsets.clone();
-    let mut rows = vec![0u32; node_of_row.len()];
-    for (row, node) in node_of_row.iter().enumerate() {
-        let slot = &mut next[place_of[*node as usize] as usize];
-        rows[*slot as usize] = row as u32;
-        *slot += 1;
-    }
-    (offsets, rows)
-}
-
-/// Puts header, table and parts into one run of bytes, each part aligned.
-fn join(header: &Header, parts: &[(Part, &[u8])]) -> Vec<u8> {
-    let head_bytes = format::head_bytes(parts.len());
-    let mut table = Vec::with_capacity(parts.len());
-    let mut end = head_bytes as u64;
-    for (part, bytes) in parts {
-        let checksum = xxhash_rust::xxh3::xxh3_64(bytes);
-        let entry =
-            Entry { part: *part, offset: format::align(end), length: bytes.len() as u64, checksum };
-        end = entry.end();
-        table.push(entry);
-    }
-    let mut file = Vec::with_capacity(end as usize);
-    file.resize(head_bytes, 0);
-    format::write(header, &table, end, &mut file);
-    for (entry, (_, bytes)) in table.iter().zip(parts) {
-        file.resize(entry.offset as usize, 0);
-        file.extend_from_slice(bytes);
-    }
-    debug_assert_eq!(file.len() as u64, end);
-    file
+    ranges
 }

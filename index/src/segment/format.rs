@@ -20,6 +20,8 @@ pub(crate) const MAX_LAYERS: usize = 16;
 const MAX_PARTS: usize = 256;
 /// Every part begins at a multiple of this many bytes.
 const ALIGN: u64 = 64;
+/// What lies between parts.
+pub(crate) const PADDING: [u8; ALIGN as usize] = [0; ALIGN as usize];
 
 pub(crate) const IDS: Part = Part(*b".ids");
 pub(crate) const CODES: Part = Part(*b".cod");

@@ -1,14 +1,17 @@
 //! A segment: rows, their codes and graph as one run of bytes, read where they lie.
 //!
-//! [`SegmentBuilder`] (`build.rs`) makes the bytes, [`Segment`] looks into them without copying and
+//! [`SegmentBuilder`] (`build.rs`) collects rows, finds the distinct ones (`nodes.rs`) and has their
+//! graph built; [`Built`] (`built.rs`) writes the bytes; [`Segment`] looks into them without copying and
 //! `search.rs` answers. The layout is `SEGMENT.md`, in code `format.rs`.
 //!
 //! A segment never changes: rows that were deleted are told to a search by its `among` argument. What a
 //! segment does not know: files, what is in its sections, which of its rows are live.
 
 mod build;
+mod built;
 mod bytes;
 mod format;
+mod nodes;
 mod search;
 
 use std::sync::{Arc, OnceLock};
@@ -26,6 +29,7 @@ use format::{
 };
 
 pub use build::SegmentBuilder;
+pub use built::Built;
 pub use format::MAX_ROWS;
 pub(crate) use format::{MAGIC, MAX_LAYERS, MAX_WIDTH};
 
@@ -96,12 +100,7 @@ impl Segment {
     /// The first thing found wrong.
     pub fn verify(&self) -> Result<(), SegmentError> {
         self.table.iter().try_for_each(|entry| self.checksum(entry))?;
-        let ids = self.ids();
-        let descent = ids.windows(2).position(|pair| pair[0] >= pair[1]);
-        if let Some(at) = descent {
-            let rule = "above the id before";
-            return Err(content(IDS, rule, at + 1, ids[at + 1]));
-        }
+        self.check_ids()?;
         self.check_graph()?;
         let mut end = format::head_bytes(self.table.len()) as u64;
         for entry in &self.table {
@@ -205,10 +204,7 @@ impl Segment {
 
     /// Checks all that a walk relies on, so that it can index without a second look.
     fn check_graph(&self) -> Result<(), SegmentError> {
-        for part in [NODE_OFFSETS, NODE_ROWS, LIST_OFFSETS, LINKS] {
-            let entry = self.table.iter().find(|entry| entry.part == part);
-            self.checksum(entry.expect("opening found every part"))?;
-        }
+        self.check([NODE_OFFSETS, NODE_ROWS, LIST_OFFSETS, LINKS])?;
         let (header, n_rows) = (&self.header, self.header.n_rows as u32);
         let node_offsets: &[u32] = self.part(NODE_OFFSETS);
         check_offsets(NODE_OFFSETS, node_offsets, header.n_rows, 1)?;
@@ -230,6 +226,20 @@ impl Segment {
             list = next;
         }
         Ok(())
+    }
+
+    fn check_ids(&self) -> Result<(), SegmentError> {
+        let ids = self.ids();
+        match ids.windows(2).position(|pair| pair[0] >= pair[1]) {
+            None => Ok(()),
+            Some(at) => Err(content(IDS, "above the id before", at + 1, ids[at + 1])),
+        }
+    }
+
+    /// Checks the checksums of some of the index's own parts.
+    fn check<const N: usize>(&self, parts: [Part; N]) -> Result<(), SegmentError> {
+        let mut entries = self.table.iter().filter(|entry| parts.contains(&entry.part));
+        entries.try_for_each(|entry| self.checksum(entry))
     }
 
     fn checksum(&self, entry: &Entry) -> Result<(), SegmentError> {

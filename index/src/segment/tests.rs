@@ -1,6 +1,7 @@
 //! Segments written, opened and searched. Damaged ones are in `tests/damage.rs`.
 
 mod damage;
+mod merge;
 mod property;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +20,7 @@ fn row(number: usize, full: usize) -> Vec<f16> {
     x.map(|x| f16::from_f32(x / 64.0)).collect()
 }
 
-fn builder(shape: Shape, n_rows: usize) -> SegmentBuilder {
+fn builder(shape: Shape, n_rows: usize) -> SegmentBuilder<'static> {
     let mut builder = SegmentBuilder::new(shape, 11);
     (0..n_rows).for_each(|number| builder.push(id_of(number), &row(number, shape.full)));
     builder
@@ -31,7 +32,7 @@ fn id_of(number: usize) -> u64 {
 }
 
 fn bytes(shape: Shape, n_rows: usize) -> Vec<u8> {
-    builder(shape, n_rows).build(&|| false).unwrap()
+    builder(shape, n_rows).build(&|| false).unwrap().to_vec()
 }
 
 fn open(bytes: Vec<u8>) -> Result<Segment, SegmentError> {
@@ -60,7 +61,7 @@ fn what_is_written_is_what_is_read() {
     let mut builder = builder(SHAPE, 200);
     builder.section(*b"text", b"opaque".to_vec());
     builder.section(*b"none", Vec::new());
-    let bytes = builder.build(&|| false).unwrap();
+    let bytes = builder.build(&|| false).unwrap().to_vec();
     let n_bytes = bytes.len() as u64;
     let segment = open(bytes).unwrap();
     segment.verify().unwrap();
@@ -151,7 +152,7 @@ fn zero_rows_and_a_zero_query_are_as_good_as_any() {
             if number % 2 == 0 { vec![f16::ZERO; SHAPE.full] } else { row(number, SHAPE.full) };
         builder.push(id_of(number), &row);
     }
-    let segment = open(builder.build(&|| false).unwrap()).unwrap();
+    let segment = open(builder.build(&|| false).unwrap().to_vec()).unwrap();
     segment.verify().unwrap();
     assert_eq!(segment.stats().nodes, 21);
     for how in [Search::Exact, Search::Graph { ef: 40 }] {
@@ -173,7 +174,7 @@ fn the_few_that_live_are_found_however_many_are_dead() {
         let x = (0..16).map(|i| ((number * (2 * i + 1) * 7_919) % 1_009) as f32 / 504.5 - 1.0);
         builder.push(number, &x.map(f16::from_f32).collect::<Vec<_>>());
     }
-    let segment = open(builder.build(&|| false).unwrap()).unwrap();
+    let segment = open(builder.build(&|| false).unwrap().to_vec()).unwrap();
     let query = query(shape, 4);
     let live = RowSet::of(2_000, |row| [17, 400, 1_999].contains(&row.0));
     for k in [1, 3, 10] {
@@ -225,7 +226,7 @@ fn one_thread_builds_the_same_bytes_again_and_another_seed_builds_others() {
     let build = |seed| {
         let mut builder = SegmentBuilder::new(SHAPE, seed);
         (0..97).for_each(|number| builder.push(id_of(number), &row(number, SHAPE.full)));
-        pool.install(|| builder.build(&|| false)).unwrap()
+        pool.install(|| builder.build(&|| false)).unwrap().to_vec()
     };
     assert!(build(1) == build(1));
     let (one, two) = (open(build(1)).unwrap(), open(build(2)).unwrap());

@@ -12,7 +12,7 @@ fn tiny() -> Vec<u8> {
     builder.push(id_of(97), &row(97, TINY.full));
     builder.section(*b"text", b"opaque".to_vec());
     builder.section(*b"more", vec![7; 65]);
-    builder.build(&|| false).unwrap()
+    builder.build(&|| false).unwrap().to_vec()
 }
 
 /// All that a caller can learn from a segment.

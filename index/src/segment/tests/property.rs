@@ -44,7 +44,7 @@ proptest! {
         for (number, (row, _)) in rows.iter().enumerate() {
             builder.push(id_of(number), row);
         }
-        let segment = open(builder.build(&|| false).unwrap()).unwrap();
+        let segment = open(builder.build(&|| false).unwrap().to_vec()).unwrap();
         prop_assert_eq!(segment.verify(), Ok(()));
         let query = Query::new(&full, shape.dims);
         let live = RowSet::of(rows.len(), |row| rows[row.0 as usize].1);

@@ -1,0 +1,159 @@
+//! From rows to nodes: rows with equal codes and scale are one node of the graph.
+//!
+//! A graph over identical points would lose most of them, since each is as close to its twins as to
+//! itself; and a node for many rows is scored once.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use half::f16;
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::format::{CODES, SCALES};
+use super::{Graph, NodeRows, Segment};
+use crate::graph::GONE;
+use crate::mrl;
+use crate::query::Shape;
+use crate::score::CodeRows;
+
+/// Rows that are quantised together, between two looks at the flag that cancels a build.
+const ROWS_AT_ONCE: usize = 8192;
+/// Rows that one thread quantises before it asks for more.
+const ROWS_A_THREAD: usize = 256;
+
+/// The distinct rows of a segment, as codes, and which rows each stands for.
+pub(super) struct Nodes {
+    shape: Shape,
+    pub(super) codes: Vec<i8>,        // [n_nodes, dims]
+    pub(super) scales: Vec<f32>,      // [n_nodes]
+    pub(super) node_of_row: Vec<u32>, // [n_rows]
+    first_with: HashMap<u64, u32>,    // by the hash of codes and scale
+}
+
+/// The parts of a sealed segment that spare quantising its rows again.
+pub(super) struct Coded<'a> {
+    pub(super) graph: Graph<'a>,
+    rows: NodeRows<'a>,
+    codes: CodeRows<'a>,
+    scales: &'a [f32],
+    n_rows: usize,
+}
+
+impl<'a> Coded<'a> {
+    /// The codes and graph of a segment; `None` if they have another width or are damaged.
+    pub(super) fn of(segment: &'a Segment, shape: Shape) -> Option<Coded<'a>> {
+        let (graph, rows) = (segment.shape() == shape).then(|| segment.graph())??;
+        segment.check([CODES, SCALES]).ok()?;
+        let (codes, scales) = (segment.codes(), segment.part(SCALES));
+        Some(Coded { graph, rows, codes, scales, n_rows: segment.len() })
+    }
+}
+
+impl Nodes {
+    pub(super) fn new(shape: Shape, n_rows: usize) -> Self {
+        Nodes {
+            shape,
+            codes: Vec::new(),
+            scales: Vec::new(),
+            node_of_row: vec![0; n_rows],
+            first_with: HashMap::new(),
+        }
+    }
+
+    pub(super) fn rows(&self) -> CodeRows<'_> {
+        CodeRows::new(&self.codes, &self.scales, self.shape.dims)
+    }
+
+    /// Gives back what only collecting needs.
+    pub(super) fn close(&mut self) {
+        self.first_with = HashMap::new();
+        self.codes.shrink_to_fit();
+    }
+
+    /// Quantises rows, the first of which is row `first_row`; `None` if cancelled.
+    pub(super) fn encode<'r>(
+        &mut self,
+        mut rows: impl Iterator<Item = &'r [f16]>,
+        first_row: usize,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Option<()> {
+        let dims = self.shape.dims;
+        let (mut codes, mut scales) = (Vec::new(), Vec::new());
+        let mut row = first_row;
+        loop {
+            let block: Vec<&[f16]> = rows.by_ref().take(ROWS_AT_ONCE).collect();
+            if cancelled() {
+                return None;
+            }
+            if block.is_empty() {
+                return Some(());
+            }
+            codes.resize(block.len() * dims, 0i8);
+            scales.resize(block.len(), 0.0f32);
+            let coded = codes.par_chunks_mut(ROWS_A_THREAD * dims);
+            let scaled = scales.par_chunks_mut(ROWS_A_THREAD);
+            let blocks = block.par_chunks(ROWS_A_THREAD).zip(coded).zip(scaled);
+            blocks.for_each(|((rows, codes), scales)| {
+                let mut cut = Vec::with_capacity(dims);
+                let rows = rows.iter().zip(codes.chunks_exact_mut(dims));
+                for ((row, codes), scale) in rows.zip(scales) {
+                    *scale = mrl::encode_row(row, &mut cut, codes);
+                }
+            });
+            for (codes, scale) in codes.chunks_exact(dims).zip(&scales) {
+                self.node_of_row[row] = self.node(codes, *scale).0;
+                row += 1;
+            }
+        }
+    }
+
+    /// Takes the codes of a sealed segment's live rows, the first of which becomes row `first_row`.
+    /// Returns the node that each place of its graph became, or [`GONE`]; `None` if cancelled.
+    pub(super) fn adopt(
+        &mut self,
+        coded: &Coded<'_>,
+        live: &[Range<u32>],
+        first_row: usize,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Vec<u32>> {
+        let mut new_row = vec![GONE; coded.n_rows];
+        live.iter().cloned().flatten().zip(first_row as u32..).for_each(|(old, new)| {
+            new_row[old as usize] = new;
+        });
+        let mut nodes = Vec::with_capacity(coded.scales.len());
+        for (place, scale) in coded.scales.iter().enumerate() {
+            if place % ROWS_AT_ONCE == 0 && cancelled() {
+                return None;
+            }
+            let rows = coded.rows.of(place as u32).iter().map(|row| new_row[*row as usize]);
+            let mut rows = rows.filter(|row| *row != GONE).peekable();
+            if rows.peek().is_none() {
+                nodes.push(GONE);
+                continue;
+            }
+            let (node, is_new) = self.node(coded.codes.codes(place as u32), *scale);
+            rows.for_each(|row| self.node_of_row[row as usize] = node);
+            nodes.push(if is_new { node } else { GONE });
+        }
+        Some(nodes)
+    }
+
+    /// The node with these codes and scale, and whether it is new.
+    fn node(&mut self, codes: &[i8], scale: f32) -> (u32, bool) {
+        let dims = self.shape.dims;
+        let next = self.scales.len() as u32;
+        let hash = xxh3_64_with_seed(bytemuck::cast_slice(codes), u64::from(scale.to_bits()));
+        let node = *self.first_with.entry(hash).or_insert(next);
+        let same = node < next
+            && self.scales[node as usize].to_bits() == scale.to_bits()
+            && self.codes[node as usize * dims..][..dims] == *codes;
+        if same {
+            return (node, false);
+        }
+        // New, or, once in 2^64, another row with the same hash: then a node of its own.
+        self.codes.extend_from_slice(codes);
+        self.scales.push(scale);
+        (next, true)
+    }
+}
