@@ -24,6 +24,16 @@ impl Bitmap {
         self.words[idx / 64] |= 1 << (idx % 64);
     }
 
+    pub(crate) fn remove(&mut self, idx: usize) {
+        if let Some(word) = self.words.get_mut(idx / 64) {
+            *word &= !(1 << (idx % 64));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
+    }
+
     /// The bytes of a block of tombstones: bit `i % 8` of byte `i / 8` is row `i` of the block.
     ///
     /// # Panics
@@ -61,5 +71,8 @@ mod tests {
         let set: Vec<usize> = (0..40_000).filter(|&idx| read.contains(idx)).collect();
         assert_eq!(set, [0, 63, 64, 32_767]);
         assert_eq!(Bitmap::from_block(&[0; 100]), None);
+        set.iter().for_each(|idx| bitmap.remove(*idx));
+        bitmap.remove(1 << 40);
+        assert!(bitmap.is_empty() && !read.is_empty());
     }
 }

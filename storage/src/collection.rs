@@ -1,6 +1,6 @@
 //! One collection: what never changes about it, the view that searches read, and what only the writer knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -60,6 +60,20 @@ pub(crate) struct Ledger {
     pub(crate) next_row: u64,
     /// Dead sealed rows by block, as stored.
     pub(crate) tombstones: BTreeMap<u64, Bitmap>,
+    /// First rows of segments that could not be opened.
+    pub(crate) lost: BTreeSet<u64>,
+}
+
+impl Ledger {
+    /// The dead rows of a range, rising.
+    pub(crate) fn dead_in(&self, rows: Range<u64>) -> impl Iterator<Item = u64> {
+        let blocks = self.tombstones.range(rows.start / BLOCK_ROWS..rows.end.div_ceil(BLOCK_ROWS));
+        let all = blocks.flat_map(|(block, bitmap)| {
+            let set = (0..BLOCK_ROWS).filter(|idx| bitmap.contains(*idx as usize));
+            set.map(|idx| block.saturating_mul(BLOCK_ROWS).saturating_add(idx))
+        });
+        all.filter(move |row| rows.contains(row))
+    }
 }
 
 /// A change in the making: the batch for the disk and, in step with it, what changes in memory once it is there.

@@ -226,6 +226,82 @@ fn files_that_no_record_names_are_removed_when_opening() {
     assert_eq!(found(&store, 0), [0, 1]);
 }
 
+#[test]
+fn a_merged_segment_stays_readable_until_nobody_holds_it_and_its_tombstones_go() {
+    let (dir, store) = two_documents();
+    store.seal("c", &|| false).unwrap();
+    store.put("c", &[document("d", 2, 2)]).unwrap();
+    store.seal("c", &|| false).unwrap();
+    store.delete("c", &["a".to_owned()]).unwrap();
+    let tombstones = Key::Tombstones { collection: NUMBER, block: 0 };
+    assert!(store.tree().get(&tombstones).unwrap().is_some());
+    let old = store.collection("c").unwrap().view();
+    assert!(store.merge("c", &|| false).unwrap());
+    assert_eq!(segment_files(&dir).len(), 3, "the old view is held");
+    assert_eq!(store.tree().get(&tombstones).unwrap(), None);
+    assert_eq!(old.vector(0).unwrap()[0], f16::ONE);
+    assert!(store.vector("c", 0).unwrap().is_none());
+    assert_eq!(
+        (found(&store, 0), found(&store, 1), found(&store, 2)),
+        (vec![], vec![2, 3], vec![4, 5])
+    );
+    drop(old);
+    store.compact("c", &|| false).unwrap();
+    assert_eq!(segment_files(&dir).len(), 1);
+}
+
+#[test]
+fn segments_on_both_sides_of_a_lost_one_are_not_merged() {
+    let (dir, store) = two_documents();
+    store.seal("c", &|| false).unwrap();
+    for (id, axis) in [("d", 2), ("e", 3), ("f", 4)] {
+        store.put("c", &[document(id, axis, 2)]).unwrap();
+        store.seal("c", &|| false).unwrap();
+    }
+    let middle = store.collection("c").unwrap().view().sealed()[1].name().to_owned();
+    let path = dir.path().join("segments").join(middle);
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let store = reopen(&dir, store);
+    assert!(store.merge("c", &|| false).unwrap());
+    assert!(!store.merge("c", &|| false).unwrap());
+    assert_eq!(store.status().unwrap().collections[0].segments.len(), 2);
+    store.compact("c", &|| false).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let store = reopen(&dir, store);
+    assert_eq!(store.status().unwrap().warnings, Vec::<String>::new());
+    for axis in 0..5 {
+        assert_eq!(found(&store, axis), [2 * axis as u64, 2 * axis as u64 + 1]);
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_swapping_sled_leaves_all_records() {
+    use crate::tree::finish_swap;
+    let (dir, store) = two_documents();
+    let path = |name: &str| dir.path().join(name);
+    let content = store.tree().content().unwrap();
+    drop(store);
+    let check = || {
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!((found(&store, 0), found(&store, 1)), (vec![0, 1], vec![2, 3]));
+        assert!(!path("sled.part").exists() && !path("sled.new").exists());
+    };
+    // Half written, or complete and not yet renamed: the old one counts.
+    fs::create_dir(path("sled.part")).unwrap();
+    fs::write(path("sled.part/db"), "half").unwrap();
+    check();
+    // Renamed to its second name: from here on the new one counts.
+    content.write(&path("sled.new")).unwrap();
+    check();
+    content.write(&path("sled.new")).unwrap();
+    fs::rename(path("sled"), path("sled.part")).unwrap();
+    check();
+    fs::create_dir(path("sled.part")).unwrap();
+    finish_swap(&path("sled")).unwrap();
+    check();
+}
+
 fn segment_files(dir: &TempDir) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir.path().join("segments")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());

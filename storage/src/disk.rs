@@ -116,6 +116,27 @@ impl Write for Hashing {
     }
 }
 
+/// Removes a directory and all in it, if it is there.
+pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error::io("remove", dir)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the files directly in a directory durable, and their names.
+pub(crate) fn sync_files(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(error::io("list", dir))? {
+        let path = entry.map_err(error::io("list", dir))?.path();
+        if path.is_file() {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(error::io("sync", &path))?;
+        }
+    }
+    sync_dir(dir)
+}
+
 /// How the name of a half-written file ends.
 pub(crate) const PART_SUFFIX: &str = ".part";
 

@@ -4,11 +4,13 @@
 //! sealed rows. In reading order:
 //!
 //! - [`Store`] is the front door; [`Document`] goes in, [`DocumentInfo`], [`StoredChunk`] and [`Answer`] come out.
-//! - `write` changes, in batches that are on disk when they return; `seal` turns unsealed rows into a segment;
-//!   `recover` opens after whatever happened; `status` tells.
-//! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a
-//!   whole; `passages` shapes what they answer.
+//! - `write` changes, in batches that are on disk when they return; `recover` opens after whatever happened; `status` tells.
+//! - `seal` turns unsealed rows into a segment, `merge` several segments into one where `plan` finds it worth it, `compact`
+//!   all of them; `draft` is a segment in the making.
+//! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a whole; `passages` shapes what
+//!   they answer.
 //! - `tree` is the only file that knows sled; `key` and `record` say what is in it, byte by byte; `row`, `texts`,
+//!   `listing`,
 //!   `sealed`, `bitmap` are the parts of a collection; `lock`, `disk`, `map` are what we ask of the system.
 //!
 //! What a crash may lose: documents whose `put` had not returned, each whole or not at all. Nothing else.
@@ -18,6 +20,10 @@
 
 mod store;
 
+mod compact;
+mod draft;
+mod merge;
+mod plan;
 mod recover;
 mod seal;
 mod status;
@@ -33,6 +39,7 @@ mod request;
 mod space;
 
 mod bitmap;
+mod listing;
 mod row;
 mod sealed;
 mod texts;
@@ -48,6 +55,7 @@ mod map;
 #[cfg(test)]
 mod damage;
 
+pub use compact::Compacted;
 pub use document::{Chunk, Document, DocumentInfo, Source, StoredChunk};
 pub use error::{Error, Result, RowProblem};
 pub use index::{self, SegmentStats};

@@ -7,24 +7,24 @@
 //!    and the rest works.
 //! 5. Segment files that no record names are removed: a crash came between writing and publishing them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::bitmap::{BLOCK_ROWS, Bitmap};
+use crate::bitmap::Bitmap;
 use crate::collection::{self, Collection, CollectionRecord, Ledger};
 use crate::disk::{self, Need, PART_SUFFIX};
+use crate::draft::SUFFIX;
 use crate::error::{Error, Result, io};
 use crate::key::{self, FIRST_COLLECTION, Key, Tag};
 use crate::lock::{self, Lock};
 use crate::record;
 use crate::row::{self, Run};
-use crate::seal::SUFFIX;
 use crate::sealed::{Sealed, SegmentRecord};
 use crate::space::Space;
-use crate::tree::Tree;
+use crate::tree::{self, Tree};
 use crate::view::View;
 
 /// The version of the format that this program reads and writes.
@@ -59,6 +59,7 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
     let segments_dir = dir.join(SEGMENTS_DIR);
     fs::create_dir_all(&segments_dir).map_err(io("create", &segments_dir))?;
     remove_half_written(&segments_dir)?;
+    tree::finish_swap(&dir.join(ENGINE_DIR))?;
     let tree = Tree::open(&dir.join(ENGINE_DIR))?;
     disk::sync_dir(dir)?;
 
@@ -70,18 +71,19 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
     let mut all_named = true;
     for (number, record) in read_collections(&tree)? {
         next_collection = next_collection.max(number.saturating_add(1));
-        let ledger = read_ledger(&tree, number)?;
-        let (records, complete) = read_segment_records(&tree, number, &mut warnings)?;
+        let mut ledger = read_ledger(&tree, number)?;
+        let records = read_segment_records(&tree, number, &mut ledger.lost, &mut warnings)?;
         named.extend(records.iter().map(|record| record.name.clone()));
-        all_named &= complete;
-        let sealed = open_segments(&segments_dir, records, &record, &mut warnings);
+        // A damaged record may be the one that names a file.
+        all_named &= ledger.lost.is_empty();
+        let sealed =
+            open_segments(&segments_dir, records, &record, &mut ledger.lost, &mut warnings);
         let sealed = bury(sealed, &ledger);
         let unsealed = read_rows(&tree, number, &record.space, &mut warnings)?;
         let collection = Collection::new(number, record, View::new(sealed, unsealed));
         ledgers.insert(number, ledger);
         collections.insert(collection.name.clone(), Arc::new(collection));
     }
-    // A damaged record may be the one that names a file.
     if all_named {
         remove_unnamed(&segments_dir, &named)?;
     }
@@ -202,45 +204,50 @@ fn read_ledger(tree: &Tree, number: u32) -> Result<Ledger> {
         }
         Ok(())
     })?;
-    Ok(Ledger { next_row, tombstones })
+    Ok(Ledger { next_row, tombstones, lost: BTreeSet::new() })
 }
 
-/// The records of a collection's segments, and whether all could be read; a warning for each that could not.
+/// The records of a collection's segments that can be read; a warning for each that cannot, and its first row in `lost`.
 fn read_segment_records(
     tree: &Tree,
     number: u32,
+    lost: &mut BTreeSet<u64>,
     warnings: &mut Vec<String>,
-) -> Result<(Vec<SegmentRecord>, bool)> {
+) -> Result<Vec<SegmentRecord>> {
     let mut records = Vec::new();
-    let mut complete = true;
     tree.scan(&key::prefix(number, Tag::Segment), &mut |key, payload| {
+        let Key::Segment { first_row, .. } = key else { return Ok(()) };
         match payload.and_then(|payload| record::decode(key, &payload)) {
             Ok(record) => records.push(record),
             Err(error) => {
-                complete = false;
+                lost.insert(first_row);
                 warnings.push(format!("the rows of one segment are not searched: {error}"));
             }
         }
         Ok(())
     })?;
-    Ok((records, complete))
+    Ok(records)
 }
 
 fn open_segments(
     segments_dir: &Path,
     records: Vec<SegmentRecord>,
     collection: &CollectionRecord,
+    lost: &mut BTreeSet<u64>,
     warnings: &mut Vec<String>,
 ) -> Vec<Sealed> {
     let mut opened = Vec::new();
     for record in records {
-        let n_rows = record.n_rows;
+        let SegmentRecord { first_row, n_rows, .. } = record;
         match Sealed::open(segments_dir, record, &collection.space) {
             Ok(sealed) => opened.push(sealed),
-            Err(error) => warnings.push(format!(
-                "{n_rows} rows of collection {} are not searched: {error}",
-                collection.name
-            )),
+            Err(error) => {
+                lost.insert(first_row);
+                warnings.push(format!(
+                    "{n_rows} rows of collection {} are not searched: {error}",
+                    collection.name
+                ));
+            }
         }
     }
     opened
@@ -248,20 +255,7 @@ fn open_segments(
 
 /// Marks the dead rows of segments.
 fn bury(sealed: Vec<Sealed>, ledger: &Ledger) -> Vec<Sealed> {
-    let dead: Vec<u64> = ledger
-        .tombstones
-        .iter()
-        .flat_map(|(block, bitmap)| {
-            let set = (0..BLOCK_ROWS).filter(|idx| bitmap.contains(*idx as usize));
-            set.map(|idx| block.saturating_mul(BLOCK_ROWS).saturating_add(idx))
-        })
-        .collect();
-    let bury = |sealed: &Sealed| {
-        let rows = sealed.rows();
-        let start = dead.partition_point(|row| *row < rows.start);
-        let end = dead.partition_point(|row| *row < rows.end);
-        sealed.with_dead(dead[start..end].iter().copied())
-    };
+    let bury = |sealed: &Sealed| sealed.with_dead(ledger.dead_in(sealed.rows()));
     sealed.iter().map(bury).collect()
 }
 

@@ -66,6 +66,15 @@ pub(crate) fn hash_of(info: &[u8]) -> &[u8; 16] {
     info.last_chunk().expect("encoded information ends with 16 bytes of hash")
 }
 
+/// A checksum (crc32) of all that is kept of a row: its id, its vector as kept, its encoded information.
+pub(crate) fn sum(row: u64, vector: &[f16], info: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&row.to_le_bytes());
+    vector.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
+    hasher.update(info);
+    hasher.finalize()
+}
+
 /// The payload of a row's record: the information, then the vector as little-endian f16.
 pub(crate) fn encode_row(info: &[u8], vector: &[f16]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(info.len() + 2 * vector.len());

@@ -1,34 +1,26 @@
 //! Sealing: a collection's unsealed rows become one immutable segment.
 //!
-//! The order is what makes it safe: the file is written under a temporary name and fsynced, renamed to the name of its
-//! content, the directory fsynced; only then one batch names the segment and drops the rows. A crash before the batch
-//! leaves a file that no record names, and the next open removes it; a crash after it leaves nothing to do.
-
-use index::{Built, SegmentBuilder, Shape};
+//! The order is what makes it safe: the file is there, whole and on disk (`draft`); only then one batch names the segment
+//! and drops the rows. A crash before the batch leaves a file that no record names, and the next open removes it; a crash
+//! after it leaves nothing to do.
 
 use crate::collection::Collection;
 use crate::disk::{self, Need};
+use crate::document::DocumentInfo;
+use crate::draft::{self, Draft};
 use crate::error::Result;
 use crate::key::Key;
 use crate::record;
-use crate::row::Run;
-use crate::sealed::{Sealed, SegmentRecord};
+use crate::row;
 use crate::store::Store;
-use crate::texts;
 use crate::tree::Batch;
 use crate::view::View;
-
-/// How the names of segment files end.
-pub(crate) const SUFFIX: &str = ".seg";
 
 /// Scanning this many rows costs less than searching one more segment.
 const CHEAP_TO_SCAN: usize = 4096;
 
 /// The same while there is no segment at all.
 const CHEAP_BEFORE_FIRST: usize = 256;
-
-/// Rough size of a row's links, ids and checksums in a segment, for asking for space before the work is done.
-const ROW_OVERHEAD_BYTES: usize = 512;
 
 impl Store {
     /// Turns the unsealed rows of a collection into one segment; false if there are none or `cancelled` said so.
@@ -44,10 +36,10 @@ impl Store {
     }
 
     /// Seals if it is worth it, for the end of a bulk command: more rows than are cheap to scan, or enough for a first
-    /// segment. False if nothing was sealed.
+    /// segment. Then merges segments while that is worth it. False if there was nothing to do.
     ///
     /// # Errors
-    /// As [`Store::seal`].
+    /// As [`Store::seal`]. That a damaged segment cannot be merged is no error: [`Store::status`] has a warning.
     pub fn seal_after_bulk(
         &self,
         collection: &str,
@@ -56,7 +48,22 @@ impl Store {
         let view = self.collection(collection)?.view();
         let is_first = view.sealed().is_empty();
         let n_cheap = if is_first { CHEAP_BEFORE_FIRST } else { CHEAP_TO_SCAN };
-        if view.n_unsealed() <= n_cheap { Ok(false) } else { self.seal(collection, cancelled) }
+        let mut any = view.n_unsealed() > n_cheap && self.seal(collection, cancelled)?;
+        // Held any longer, it would keep the files of merged segments.
+        drop(view);
+        loop {
+            match self.merge(collection, cancelled) {
+                Ok(true) => any = true,
+                Ok(false) => return Ok(any),
+                Err(error) if error.is_corruption() => {
+                    self.warn(format!(
+                        "segments of collection {collection} are not merged: {error}"
+                    ));
+                    return Ok(any);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -68,25 +75,21 @@ pub(crate) fn seal(
 ) -> Result<bool> {
     let view = collection.view();
     let runs = view.unsealed();
-    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(false) };
-    let (first_row, last_row) = (first.rows().start, last.rows().end - 1);
-    disk::require(store.dir(), Need::File(estimate_bytes(collection, &view)))?;
-    let Some(built) = build(collection, &view, first_row, cancelled) else { return Ok(false) };
-    let (n_rows, n_bytes) = (view.n_unsealed() as u64, built.n_bytes());
+    if runs.is_empty() {
+        return Ok(false);
+    }
+    let text_bytes =
+        runs.iter().flat_map(|run| (0..run.len()).map(|idx| run.info(idx).len())).sum();
+    let n_bytes = draft::estimate_bytes(&collection.space, view.n_unsealed(), text_bytes);
     disk::require(store.dir(), Need::File(n_bytes))?;
-    let name = disk::write_named(
-        &store.segments_dir(),
-        &format!("{}-{first_row}", collection.number),
-        |out| built.write_to(out),
-        |hash| format!("{hash:032x}{SUFFIX}"),
-    )?;
-    drop(built);
-    let record = SegmentRecord { name, first_row, last_row, n_rows, n_bytes };
-    let sealed = Sealed::open(&store.segments_dir(), record.clone(), &collection.space)?;
+    let draft = gather(store, collection, &view)?;
+    let Some(sealed) = draft.write(&store.segments_dir(), cancelled)? else { return Ok(false) };
 
     let number = collection.number;
     let mut batch = Batch::default();
-    batch.put(&Key::Segment { collection: number, first_row }, &record::encode(&record));
+    let first_row = sealed.rows().start;
+    let key = Key::Segment { collection: number, first_row };
+    batch.put(&key, &record::encode(sealed.record()));
     for run in runs {
         for (idx, row) in run.rows().enumerate() {
             let payload_bytes = run.info(idx).len() + 2 * collection.space.full_width;
@@ -101,30 +104,24 @@ pub(crate) fn seal(
     Ok(true)
 }
 
-fn build(
-    collection: &Collection,
-    view: &View,
-    seed: u64,
-    cancelled: &(dyn Fn() -> bool + Sync),
-) -> Option<Built<'static>> {
-    let shape = Shape { full: collection.space.full_width, dims: collection.space.dims };
-    let mut builder = SegmentBuilder::new(shape, seed);
-    for (row, vector) in view.unsealed().iter().flat_map(|run| run.iter()) {
-        builder.push(row, vector);
+/// Puts a view's unsealed rows and their documents into a draft.
+fn gather<'a>(store: &Store, collection: &'a Collection, view: &View) -> Result<Draft<'a>> {
+    // Row ids are never used twice, so the first one makes a seed that no other segment has had.
+    let seed = view.unsealed().first().map_or(0, |run| run.rows().start);
+    let mut draft = Draft::new(&collection.space, seed);
+    for run in view.unsealed() {
+        for (idx, (row, vector)) in run.iter().enumerate() {
+            draft.push(row, vector, run.info(idx));
+        }
+        // Runs are documents, but one with a damaged row is cut in two: its first run has its first row.
+        let start = run.rows().start;
+        let document = row::decode_info(start, run.info(0))?.document;
+        let key = Key::document(collection.number, &document);
+        // One damaged record does not keep the others from being sealed; a full check reports it.
+        let Ok(Some(record)) = store.tree().get(&key) else { continue };
+        if DocumentInfo::decode(&key, &record).is_ok_and(|info| info.first_row == start) {
+            draft.push_document(&document, &record);
+        }
     }
-    builder.section(texts::TEXT, texts::write(infos(view)));
-    let hashes = infos(view).flat_map(|info| *crate::row::hash_of(info));
-    builder.section(texts::HASH, hashes.collect());
-    builder.build(cancelled)
-}
-
-fn infos(view: &View) -> impl Iterator<Item = &[u8]> {
-    let infos = |run: &'_ Run| 0..run.len();
-    view.unsealed().iter().flat_map(move |run| infos(run).map(move |idx| run.info(idx)))
-}
-
-fn estimate_bytes(collection: &Collection, view: &View) -> u64 {
-    let row_bytes = 2 * collection.space.full_width + collection.space.dims + ROW_OVERHEAD_BYTES;
-    let text_bytes: usize = infos(view).map(<[u8]>::len).sum();
-    (view.n_unsealed() * row_bytes + text_bytes) as u64
+    Ok(draft)
 }

@@ -8,12 +8,13 @@ use bincode::{Decode, Encode};
 use half::f16;
 use index::{Found, Query, RowId, RowSet, Search, Segment, SegmentError, SegmentStats, Shape};
 
-use crate::document::StoredChunk;
+use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
+use crate::listing::{self, DOCS, Listing};
 use crate::map;
 use crate::row;
 use crate::space::Space;
-use crate::texts::{self, Texts};
+use crate::texts::{HASH, TEXT, Texts};
 
 /// The payload of a segment's record, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -65,6 +66,14 @@ impl Sealed {
         &self.record.name
     }
 
+    pub(crate) fn record(&self) -> &SegmentRecord {
+        &self.record
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
     pub(crate) fn n_bytes(&self) -> u64 {
         self.record.n_bytes
     }
@@ -90,8 +99,27 @@ impl Sealed {
         self.rows().contains(&row).then(|| self.segment.find(row)).flatten()
     }
 
-    pub(crate) fn vector(&self, row: RowId) -> Vec<f16> {
-        self.segment.row(row).to_vec()
+    pub(crate) fn vector(&self, row: RowId) -> &[f16] {
+        self.segment.row(row)
+    }
+
+    /// Its live rows, if some are dead.
+    pub(crate) fn live(&self) -> Option<&RowSet> {
+        self.live.as_deref()
+    }
+
+    pub(crate) fn is_live(&self, row: RowId) -> bool {
+        self.live.as_ref().is_none_or(|live| live.contains(row))
+    }
+
+    /// Its live rows, rising.
+    pub(crate) fn live_rows(&self) -> impl Iterator<Item = RowId> {
+        (0..self.n_rows() as u32).map(RowId).filter(|row| self.is_live(*row))
+    }
+
+    /// Checks every byte.
+    pub(crate) fn verify(&self) -> Result<()> {
+        self.segment.verify().map_err(|source| self.damaged(source))
     }
 
     /// The same segment with more dead rows; rows of other segments are left out.
@@ -113,21 +141,47 @@ impl Sealed {
 
     /// What is kept beside some of the rows.
     pub(crate) fn chunks(&self, rows: impl Iterator<Item = RowId>) -> Result<Vec<StoredChunk>> {
-        let problem = |problem: &str| Error::corrupt(format!("segment {}", self.name()), problem);
-        let mut texts = Texts::new(self.section(texts::TEXT)?).map_err(problem)?;
+        let mut texts = self.texts()?;
         rows.map(|row| {
-            let info = texts.info(row.0).map_err(problem)?;
+            let info = texts.info(row.0).map_err(|problem| self.corrupt(problem))?;
             row::decode_info(self.row_id(row), info)
         })
         .collect()
     }
 
+    /// The information of its rows, by position.
+    pub(crate) fn texts(&self) -> Result<Texts<'_>> {
+        Texts::new(self.section(TEXT)?).map_err(|problem| self.corrupt(problem))
+    }
+
+    /// Bytes of its texts as they lie in it.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let parts = self.stats().parts;
+        parts.iter().filter(|part| part.part.0 == TEXT).map(|part| part.bytes as usize).sum()
+    }
+
+    /// Shows each document whose rows were in it when it was made, in the order of rows, with the payload of its record.
+    pub(crate) fn documents(
+        &self,
+        visit: &mut dyn FnMut(DocumentInfo, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        for record in self.listing()?.records() {
+            let record = record.map_err(|problem| self.corrupt(problem))?;
+            visit(listing::decode(self.name(), &record)?, &record)?;
+        }
+        Ok(())
+    }
+
+    /// Its list of documents.
+    pub(crate) fn listing(&self) -> Result<Listing<'_>> {
+        Listing::new(self.section(DOCS)?).map_err(|problem| self.corrupt(problem))
+    }
+
     /// Each row's chunk hash and id, dead rows too.
     pub(crate) fn hashes(&self) -> Result<impl Iterator<Item = ([u8; 16], u64)>> {
-        let (hashes, rest) = self.section(texts::HASH)?.as_chunks::<16>();
+        let (hashes, rest) = self.section(HASH)?.as_chunks::<16>();
         if hashes.len() != self.n_rows() || !rest.is_empty() {
-            let problem = "section HASH has not one hash a row";
-            return Err(Error::corrupt(format!("segment {}", self.name()), problem));
+            return Err(self.corrupt("section HASH has not one hash a row"));
         }
         Ok(hashes.iter().zip(0..).map(|(hash, position)| (*hash, self.segment.id(RowId(position)))))
     }
@@ -135,15 +189,16 @@ impl Sealed {
     fn section(&self, tag: [u8; 4]) -> Result<&[u8]> {
         match self.segment.section(tag) {
             Ok(Some(section)) => Ok(section),
-            Ok(None) => {
-                let problem = format!("it has no section {}", tag.escape_ascii());
-                Err(Error::corrupt(format!("segment {}", self.name()), problem))
-            }
+            Ok(None) => Err(self.corrupt(&format!("it has no section {}", tag.escape_ascii()))),
             Err(source) => Err(self.damaged(source)),
         }
     }
 
-    fn damaged(&self, source: SegmentError) -> Error {
+    pub(crate) fn corrupt(&self, problem: &str) -> Error {
+        Error::corrupt(format!("segment {}", self.name()), problem)
+    }
+
+    pub(crate) fn damaged(&self, source: SegmentError) -> Error {
         Error::Segment { name: self.name().to_owned(), source }
     }
 }

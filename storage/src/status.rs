@@ -22,7 +22,7 @@ pub struct Status {
     pub collections: Vec<CollectionStatus>,
     /// Bytes that sled has on disk.
     pub engine_bytes: u64,
-    /// What was found damaged when it was opened; all else works.
+    /// What was found damaged when it was opened and since; all else works.
     pub warnings: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ impl Store {
             format: FORMAT,
             collections,
             engine_bytes: disk::files_bytes(&self.dir().join(ENGINE_DIR)),
-            warnings: self.warnings().to_vec(),
+            warnings: self.warnings(),
         })
     }
 }

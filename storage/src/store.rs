@@ -17,6 +17,7 @@ use crate::lock::Lock;
 use crate::recover::{self, Recovered};
 use crate::request::Request;
 use crate::row;
+use crate::sealed::Sealed;
 use crate::space::Space;
 use crate::tree::Tree;
 use crate::view::Answer;
@@ -29,8 +30,11 @@ pub struct Store {
     dir: PathBuf,
     collections: RwLock<BTreeMap<String, Arc<Collection>>>,
     writer: Mutex<Writer>,
+    /// Held through a merge, so that no two do the same work. Taken before the writer's mutex.
+    merging: Mutex<()>,
     tree: Tree,
-    warnings: Vec<String>,
+    /// What was found damaged, when it was opened and since.
+    warnings: Mutex<Vec<String>>,
     // Last, so that the lock is given back after sled is closed.
     _lock: Lock,
 }
@@ -39,6 +43,14 @@ pub struct Store {
 pub(crate) struct Writer {
     pub(crate) ledgers: HashMap<u32, Ledger>,
     pub(crate) next_collection: u32,
+    /// Segments that were replaced, whose files are still there because a search may read them.
+    pub(crate) retired: Vec<Sealed>,
+}
+
+impl Writer {
+    pub(crate) fn ledger(&mut self, collection: &Collection) -> &mut Ledger {
+        self.ledgers.entry(collection.number).or_default()
+    }
 }
 
 impl Store {
@@ -54,9 +66,10 @@ impl Store {
         Ok(Store {
             dir: dir.to_owned(),
             collections: RwLock::new(collections),
-            writer: Mutex::new(Writer { ledgers, next_collection }),
+            writer: Mutex::new(Writer { ledgers, next_collection, retired: Vec::new() }),
+            merging: Mutex::new(()),
             tree,
-            warnings,
+            warnings: Mutex::new(warnings),
             _lock: lock,
         })
     }
@@ -210,6 +223,10 @@ impl Store {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn merging(&self) -> MutexGuard<'_, ()> {
+        self.merging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -222,8 +239,17 @@ impl Store {
         &self.tree
     }
 
-    pub(crate) fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// What was found damaged so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes damage that is no error for who met it; once, however often it is met.
+    pub(crate) fn warn(&self, warning: String) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
 }
 

@@ -1,12 +1,16 @@
-//! The sections of a segment that are storage's own: texts in compressed blocks, and hashes of chunks.
+//! The sections of a segment that are storage's own: texts in compressed blocks, hashes of chunks, checksums of rows.
 //!
 //! `TEXT`: the encoded information of each row, in blocks of about 16 KiB before compression, so that showing a hit
-//! decompresses one block. `HASH`: 16 bytes a row. `STORE.md` has the tables.
+//! decompresses one block. `HASH`: 16 bytes a row. `SUMS`: 4 bytes a row, so that after damage the rows that are still
+//! good can be told from the others. `STORE.md` has the tables; `DOCS` is in `listing`.
 
 /// Tag of the section with what is kept beside each row.
 pub(crate) const TEXT: [u8; 4] = *b"TEXT";
 /// Tag of the section with each row's chunk hash.
 pub(crate) const HASH: [u8; 4] = *b"HASH";
+
+/// Tag of the section with a checksum of each row: of its id, vector and information.
+pub(crate) const SUMS: [u8; 4] = *b"SUMS";
 
 /// A block is closed once it has this many bytes before compression.
 const BLOCK_BYTES: usize = 16 * 1024;
@@ -18,37 +22,47 @@ const MAX_BLOCK_BYTES: usize = BLOCK_BYTES + 4 + crate::record::MAX_PAYLOAD_BYTE
 const COUNT_BYTES: usize = 4;
 const ENTRY_BYTES: usize = 16;
 
-/// Writes a `TEXT` section.
-pub(crate) fn write<'a>(infos: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut directory = Vec::new();
-    let mut blocks = Vec::new();
-    let mut block = Vec::new();
-    let mut first = 0_u32;
-    let mut next = 0_u32;
-    let mut close = |block: &mut Vec<u8>, first: u32| {
-        blocks.extend(lz4_flex::block::compress(block));
-        directory.extend(first.to_le_bytes());
-        directory.extend((blocks.len() as u64).to_le_bytes());
-        directory.extend((block.len() as u32).to_le_bytes());
-        block.clear();
-    };
-    for info in infos {
-        block.extend((info.len() as u32).to_le_bytes());
-        block.extend(info);
-        next += 1;
-        if block.len() >= BLOCK_BYTES {
-            close(&mut block, first);
-            first = next;
+/// Writes a `TEXT` section, row by row.
+#[derive(Default)]
+pub(crate) struct Writer {
+    directory: Vec<u8>,
+    blocks: Vec<u8>,
+    block: Vec<u8>, // the one that is not closed yet
+    first: u32,     // position of its first row
+    next: u32,
+}
+
+impl Writer {
+    /// Appends the information of the next row.
+    pub(crate) fn push(&mut self, info: &[u8]) {
+        self.block.extend((info.len() as u32).to_le_bytes());
+        self.block.extend(info);
+        self.next += 1;
+        if self.block.len() >= BLOCK_BYTES {
+            self.close();
         }
     }
-    if !block.is_empty() {
-        close(&mut block, first);
+
+    /// The section's bytes.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        if !self.block.is_empty() {
+            self.close();
+        }
+        let n_blocks = (self.directory.len() / ENTRY_BYTES) as u32;
+        let mut section = n_blocks.to_le_bytes().to_vec();
+        section.extend(self.directory);
+        section.extend(self.blocks);
+        section
     }
-    let n_blocks = (directory.len() / ENTRY_BYTES) as u32;
-    let mut section = n_blocks.to_le_bytes().to_vec();
-    section.extend(directory);
-    section.extend(blocks);
-    section
+
+    fn close(&mut self) {
+        self.blocks.extend(lz4_flex::block::compress(&self.block));
+        self.directory.extend(self.first.to_le_bytes());
+        self.directory.extend((self.blocks.len() as u64).to_le_bytes());
+        self.directory.extend((self.block.len() as u32).to_le_bytes());
+        self.block.clear();
+        self.first = self.next;
+    }
 }
 
 /// Reads rows' information from a `TEXT` section; keeps the last block, so rows in order decompress each block once.
@@ -135,6 +149,12 @@ fn split_info(block: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn write<'a>(infos: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+        let mut writer = Writer::default();
+        infos.for_each(|info| writer.push(info));
+        writer.finish()
+    }
 
     fn infos() -> Vec<Vec<u8>> {
         (0..300_usize).map(|idx| vec![idx as u8; idx * idx % 1_999]).collect()

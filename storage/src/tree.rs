@@ -6,6 +6,7 @@
 //! - A crash while it opens can leave `snap.*.generating`, which it then takes for a snapshot and refuses to open for
 //!   ever; we remove such files first. The caller must hold the database's own lock.
 //! - Its lock outlives it by a moment, until its threads let go of the file: opening waits for that.
+//! - Its files never shrink: [`Tree::shrink`] writes what lives in it into new ones.
 //! - It snapshots only when opened, and replays all that was logged since: [`Tree::reopen`] after bulk work.
 //! - It panics when the disk fills or its file is damaged. Each call is guarded, and after any failure the tree takes no
 //!   more writes: what is on disk is then known only by opening again.
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use crate::disk::{self, Need};
+use crate::disk::{self, Need, PART_SUFFIX};
 use crate::error::{Error, Result, io};
 use crate::key::{Key, PART_BYTES as PART_NUMBER_BYTES};
 use crate::record;
@@ -117,6 +118,45 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// Writes what lives in sled into a new directory if the old one has become much larger, else reopens. The swap
+    /// survives a crash at any moment; see [`finish_swap`].
+    pub(crate) fn shrink(&self) -> Result<()> {
+        let content = self.content()?;
+        let n_bytes = content.n_bytes();
+        if disk::files_bytes(&self.dir) <= SHRINK_FACTOR * n_bytes + SHRINK_SLACK_BYTES {
+            drop(content);
+            return self.reopen();
+        }
+        disk::require(&self.dir, Need::Batch(n_bytes as usize))?;
+        let part = sibling(&self.dir, PART_SUFFIX);
+        let mut handle = self.write();
+        content.write(&part)?;
+        drop(content);
+        let new = sibling(&self.dir, NEW_SUFFIX);
+        fs::rename(&part, &new).map_err(io("rename", &part))?;
+        disk::sync_dir(parent(&self.dir))?;
+        close(handle.take());
+        match finish_swap(&self.dir).and_then(|()| open_handle(&self.dir)) {
+            Ok(opened) => *handle = Some(opened),
+            Err(error) => {
+                self.broken.store(true, Ordering::Release);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// All that is stored at this moment.
+    ///
+    /// The caller holds the writer's mutex if what follows must still find it so.
+    pub(crate) fn content(&self) -> Result<Content> {
+        self.with("read", |handle| {
+            let pairs = handle.db.iter();
+            let pairs = pairs.map(|pair| pair.map_err(|error| self.failed("read", error)));
+            Ok(Content { pairs: pairs.collect::<Result<_>>()? })
+        })
     }
 
     /// The payload of a record.
@@ -231,6 +271,76 @@ impl Tree {
     fn failed(&self, doing: &'static str, error: sled::Error) -> Error {
         failed(doing, &self.dir, error)
     }
+}
+
+/// All that was stored in a tree at one moment.
+pub(crate) struct Content {
+    pairs: Vec<(sled::IVec, sled::IVec)>,
+}
+
+impl Content {
+    /// Bytes of keys and values.
+    pub(crate) fn n_bytes(&self) -> u64 {
+        self.pairs.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum()
+    }
+
+    /// Writes it as a fresh sled in `dir`, closed and on disk when this returns; what is in `dir` is removed first.
+    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
+        disk::remove_dir(dir)?;
+        let tree = Tree::open(dir)?;
+        for pairs in self.pairs.chunks(CONTENT_BATCH_PAIRS) {
+            let mut batch = Batch::default();
+            for (key, value) in pairs {
+                batch.writes.insert(key, value);
+                batch.n_writes += 1;
+            }
+            tree.apply(batch)?;
+        }
+        tree.reopen()?;
+        drop(tree);
+        disk::sync_files(dir)
+    }
+}
+
+/// Pairs written in one batch: with values of 7 KiB about 7 MiB.
+const CONTENT_BATCH_PAIRS: usize = 1024;
+
+/// sled is written anew once its files have more than this many times the bytes that live in it: a fresh one has up to
+/// 3.5 times.
+const SHRINK_FACTOR: u64 = 5;
+/// ... and this much on top, which an empty one has nearly.
+const SHRINK_SLACK_BYTES: u64 = 2 << 20;
+
+/// How the name of a directory ends that is complete and takes the tree's place.
+const NEW_SUFFIX: &str = ".new";
+
+/// Finishes a swap of directories that a crash may have interrupted, and removes what is left of one that never began.
+///
+/// The new directory is written as `sled.part` and synced; renaming it to `sled.new` decides. From then on nothing is
+/// written to the old one, and these steps can be repeated: the old one becomes `sled.part`, the new one `sled`.
+pub(crate) fn finish_swap(dir: &Path) -> Result<()> {
+    let (part, new) = (sibling(dir, PART_SUFFIX), sibling(dir, NEW_SUFFIX));
+    disk::remove_dir(&part)?;
+    if new.exists() {
+        if dir.exists() {
+            fs::rename(dir, &part).map_err(io("rename", dir))?;
+            disk::sync_dir(parent(dir))?;
+        }
+        fs::rename(&new, dir).map_err(io("rename", &new))?;
+        disk::sync_dir(parent(dir))?;
+        disk::remove_dir(&part)?;
+    }
+    Ok(())
+}
+
+fn sibling(dir: &Path, suffix: &str) -> PathBuf {
+    let mut name = dir.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    dir.with_file_name(name)
+}
+
+fn parent(dir: &Path) -> &Path {
+    dir.parent().unwrap_or(dir)
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl View {
     /// The vector of a row, dead or not.
     pub(crate) fn vector(&self, row: u64) -> Option<Vec<f16>> {
         Some(match self.place(row)? {
-            Place::Sealed(sealed, row) => sealed.vector(row),
+            Place::Sealed(sealed, row) => sealed.vector(row).to_vec(),
             Place::Unsealed(run, idx) => run.vector(idx).to_vec(),
         })
     }

@@ -16,7 +16,7 @@ use crate::record::{self, MAX_PAYLOAD_BYTES};
 use crate::row::{self, Run};
 use crate::seal;
 use crate::space::Space;
-use crate::store::{Store, Writer};
+use crate::store::Store;
 use crate::tree::Batch;
 use crate::view::View;
 
@@ -230,12 +230,6 @@ impl Store {
     fn commit(&self, change: Change, collection: &Collection, ledger: &mut Ledger) -> Result<()> {
         disk::require(self.dir(), Need::Batch(change.batch.n_bytes()))?;
         change.commit(self.tree(), collection, ledger)
-    }
-}
-
-impl Writer {
-    fn ledger(&mut self, collection: &Collection) -> &mut Ledger {
-        self.ledgers.entry(collection.number).or_default()
     }
 }
 

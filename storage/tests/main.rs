@@ -2,6 +2,7 @@
 //!
 //! - `model`: any sequence of operations agrees with a `BTreeMap`.
 //! - `concurrent`: searches beside writers and seals see whole documents of one moment, and wait for nobody.
+//! - `merge`: merging and compaction lose nothing, wait for nobody, give space back.
 //! - `crash`: a child process is killed at random moments; what it acknowledged is there.
 //! - `lock`: a second opener learns who has the database, at once.
 //! - `disk`: full, read-only, not a database, another version.
@@ -14,4 +15,5 @@ mod crash;
 mod disk;
 mod files;
 mod lock;
+mod merge;
 mod model;

@@ -1,6 +1,7 @@
 //! The store against a `BTreeMap`: after any sequence of operations both say the same.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use proptest::prelude::*;
 use storage::{Document, DocumentInfo, Hit, Request, Store, StoredChunk};
@@ -17,6 +18,8 @@ enum Operation {
     Touch(u64),
     Delete(Vec<u64>),
     Seal,
+    Merge,
+    Compact,
     Reopen,
 }
 
@@ -26,6 +29,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (0..N_NUMBERS).prop_map(Operation::Touch),
         2 => prop::collection::vec(0..N_NUMBERS, 1..4).prop_map(Operation::Delete),
         2 => Just(Operation::Seal),
+        1 => Just(Operation::Merge),
+        1 => Just(Operation::Compact),
         1 => Just(Operation::Reopen),
     ]
 }
@@ -42,6 +47,11 @@ impl Model {
         let first_row = self.next_row;
         self.next_row += document.chunks.len() as u64;
         self.documents.insert(document.id.clone(), (document, first_row));
+    }
+
+    /// Gives the next document's chunks rows from here on.
+    pub(crate) fn start_at(&mut self, row: u64) {
+        self.next_row = row;
     }
 
     pub(crate) fn delete(&mut self, id: &str) -> bool {
@@ -134,6 +144,14 @@ fn stored_chunks(document: &Document) -> Vec<StoredChunk> {
     chunks.collect()
 }
 
+/// Checks that a compacted collection has at most one segment, nothing dead, and no other files of segments.
+pub(crate) fn check_compact(store: &Store, dir: &Path) {
+    let collection = store.status().unwrap().collections.remove(0);
+    assert!(collection.segments.len() <= 1 && collection.dead == 0, "{collection:?}");
+    let files = std::fs::read_dir(dir.join("segments")).unwrap().count();
+    assert_eq!(files, collection.segments.len());
+}
+
 fn run(operations: &[Operation]) {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open(dir.path()).unwrap();
@@ -169,6 +187,11 @@ fn run(operations: &[Operation]) {
                 assert_eq!(store.seal(NOTES, &|| false).unwrap(), any);
                 assert_eq!(store.unsealed(NOTES), 0);
             }
+            Operation::Merge => while store.merge(NOTES, &|| false).unwrap() {},
+            Operation::Compact => {
+                assert!(store.compact(NOTES, &|| false).unwrap().complete);
+                check_compact(&store, dir.path());
+            }
             Operation::Reopen => {
                 drop(store);
                 store = Store::open(dir.path()).unwrap();
@@ -182,7 +205,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_agrees_with_a_map(operations in prop::collection::vec(operation(), 1..16)) {
+    fn the_store_agrees_with_a_map(operations in prop::collection::vec(operation(), 1..20)) {
         run(&operations);
     }
 }

@@ -30,10 +30,11 @@ pub(super) fn run(flags: &BenchSearch, output: &mut Output) -> anyhow::Result<Do
     let queries = read_queries(&flags.queries)?;
     let builder = read_base(flags, queries[0].len())?;
     let began = Instant::now();
-    let bytes = pool.install(|| builder.build(&|| false)).context("the build was stopped")?;
+    let built = pool.install(|| builder.build(&|| false)).context("the build was stopped")?;
     let build_s = began.elapsed().as_secs_f64();
     let build_peak = peak_rss();
-    let segment = Segment::open(std::sync::Arc::new(bytes))?;
+    let segment = Segment::open(std::sync::Arc::new(built.to_vec()))?;
+    drop(built);
     let dims = segment.shape().dims;
     let stats = segment.stats();
     let per_row = per_row(&stats);
@@ -103,7 +104,7 @@ fn read_queries(path: &Path) -> anyhow::Result<Vec<Vec<f32>>> {
 }
 
 /// Reads the rows straight into the builder, so that they are in memory once, in f16.
-fn read_base(flags: &BenchSearch, query_width: usize) -> anyhow::Result<SegmentBuilder> {
+fn read_base(flags: &BenchSearch, query_width: usize) -> anyhow::Result<SegmentBuilder<'static>> {
     let path = &flags.base;
     let mut reader = open(path)?;
     let full = reader.width();

@@ -1,0 +1,125 @@
+//! A segment in the making: rows and what is kept beside them go in, a file that no record names yet comes out.
+//!
+//! Sealing, merging and repairing all make segments here. The file is written under a temporary name and fsynced, renamed
+//! to the name of its content, the directory fsynced. Publishing it is the caller's: until a record names it, a crash
+//! leaves a file that the next opening removes.
+
+use std::fs;
+use std::path::Path;
+
+use half::f16;
+use index::{SegmentBuilder, Shape};
+
+use crate::disk::{self, Need};
+use crate::error::Result;
+use crate::listing::{self, DOCS};
+use crate::row;
+use crate::sealed::{Sealed, SegmentRecord};
+use crate::space::Space;
+use crate::texts::{self, HASH, SUMS, TEXT};
+
+/// How the names of segment files end.
+pub(crate) const SUFFIX: &str = ".seg";
+
+/// Rough size of a row's links, ids and checksums in a segment, for asking for space before the work is done.
+const ROW_OVERHEAD_BYTES: usize = 512;
+
+/// Rows on their way into a segment.
+pub(crate) struct Draft<'a> {
+    space: &'a Space,
+    builder: SegmentBuilder<'a>,
+    seed: u64,
+    ends: Option<(u64, u64)>, // ids of the first and the last row
+    n_rows: u64,
+    texts: texts::Writer,
+    hashes: Vec<u8>,
+    sums: Vec<u8>,
+    documents: listing::Writer,
+}
+
+impl<'a> Draft<'a> {
+    /// Begins a segment. No two segments of a database have the same seed and rows, so none have the same name.
+    pub(crate) fn new(space: &'a Space, seed: u64) -> Draft<'a> {
+        let shape = Shape { full: space.full_width, dims: space.dims };
+        Draft {
+            space,
+            builder: SegmentBuilder::new(shape, seed),
+            seed,
+            ends: None,
+            n_rows: 0,
+            texts: texts::Writer::default(),
+            hashes: Vec::new(),
+            sums: Vec::new(),
+            documents: listing::Writer::default(),
+        }
+    }
+
+    /// Adds a row; ids ascend. `info` is its encoded information.
+    pub(crate) fn push(&mut self, row: u64, vector: &[f16], info: &[u8]) {
+        self.builder.push(row, vector);
+        self.keep(row, vector, info);
+    }
+
+    /// Adds the live rows of a segment, whose ids are above those given before. Its vectors are read where they lie.
+    pub(crate) fn extend(&mut self, source: &'a Sealed) -> Result<()> {
+        let added = self.builder.extend(source.segment(), source.live());
+        added.map_err(|problem| source.damaged(problem))?;
+        let mut texts = source.texts()?;
+        for row in source.live_rows() {
+            let info = texts.info(row.0).map_err(|problem| source.corrupt(problem))?;
+            self.keep(source.row_id(row), source.vector(row), info);
+        }
+        Ok(())
+    }
+
+    /// Keeps what stands beside a row.
+    fn keep(&mut self, row: u64, vector: &[f16], info: &[u8]) {
+        self.ends = Some((self.ends.map_or(row, |(first, _)| first), row));
+        self.n_rows += 1;
+        self.texts.push(info);
+        self.hashes.extend(row::hash_of(info));
+        self.sums.extend(row::sum(row, vector, info).to_le_bytes());
+    }
+
+    /// Adds a document whose rows are in the segment, in the order of its rows; `record` is the payload of its record.
+    pub(crate) fn push_document(&mut self, id: &str, record: &[u8]) {
+        self.documents.push(id, record);
+    }
+
+    /// Builds the segment, writes its file and opens it; `None` if there are no rows or `cancelled` said so.
+    pub(crate) fn write(
+        mut self,
+        segments_dir: &Path,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Sealed>> {
+        let Some((first_row, last_row)) = self.ends else { return Ok(None) };
+        self.builder.section(TEXT, self.texts.finish());
+        self.builder.section(HASH, self.hashes);
+        self.builder.section(SUMS, self.sums);
+        self.builder.section(DOCS, self.documents.finish());
+        let Some(built) = self.builder.build(cancelled) else { return Ok(None) };
+        let n_bytes = built.n_bytes();
+        disk::require(segments_dir, Need::File(n_bytes))?;
+        // No two segments that are written at the same time have the same seed.
+        let temporary = format!("{:016x}", self.seed);
+        let name = disk::write_named(
+            segments_dir,
+            &temporary,
+            |out| built.write_to(out),
+            |hash| format!("{hash:032x}{SUFFIX}"),
+        )?;
+        let record = SegmentRecord { name, first_row, last_row, n_rows: self.n_rows, n_bytes };
+        Sealed::open(segments_dir, record, self.space).map(Some)
+    }
+}
+
+/// Bytes that a segment of so many rows takes, roughly; `text_bytes` are those of its texts as they will lie in it.
+pub(crate) fn estimate_bytes(space: &Space, n_rows: usize, text_bytes: usize) -> u64 {
+    (n_rows * (2 * space.full_width + space.dims + ROW_OVERHEAD_BYTES) + text_bytes) as u64
+}
+
+/// Removes the file of a segment that no record names and nobody searches.
+pub(crate) fn discard(segments_dir: &Path, sealed: Sealed) {
+    // Best effort: what stays is removed at the next open.
+    let _ = fs::remove_file(segments_dir.join(sealed.name()));
+}
