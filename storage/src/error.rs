@@ -135,6 +135,13 @@ pub enum Error {
         /// Why not.
         problem: String,
     },
+    /// A filter cannot be used for this.
+    Filter {
+        /// The filter.
+        filter: String,
+        /// Why not.
+        problem: String,
+    },
     /// A vector has the wrong width or a value that is no number.
     Row {
         /// Whose vector: a document's chunk, or the query.
@@ -176,6 +183,7 @@ impl Error {
                 | Error::Space { .. }
                 | Error::Width { .. }
                 | Error::Document { .. }
+                | Error::Filter { .. }
                 | Error::Row { .. }
         )
     }
@@ -224,6 +232,9 @@ impl Error {
             ),
             Error::Document { id, problem } => {
                 write!(f, "document {id:?} cannot be stored: {problem}")
+            }
+            Error::Filter { filter, problem } => {
+                write!(f, "filter {filter:?} cannot be used here: {problem}")
             }
             Error::Row { of, problem } => match problem {
                 RowProblem::Width { found, expected } => {

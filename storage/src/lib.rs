@@ -6,6 +6,7 @@
 //! - [`Store`] is the front door; [`Document`] goes in, [`DocumentInfo`], [`StoredChunk`] and [`Answer`] come out.
 //! - `write` changes, in batches that are on disk when they return; `seal` turns unsealed rows into a segment;
 //!   `recover` opens after whatever happened; `status` tells.
+//! - `filter` says which rows a search may return: [`Filter`] from text or JSON, and columns of metadata in segments.
 //! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a whole.
 //! - `tree` is the only file that knows sled; `key` and `record` say what is in it, byte by byte; `row`, `texts`,
 //!   `sealed`, `bitmap` are the parts of a collection; `lock`, `disk`, `map` are what we ask of the system.
@@ -27,6 +28,7 @@ mod view;
 
 mod document;
 mod error;
+mod filter;
 mod request;
 mod space;
 
@@ -46,8 +48,9 @@ mod map;
 #[cfg(test)]
 mod damage;
 
-pub use document::{Chunk, Document, DocumentInfo, Source, StoredChunk};
+pub use document::{Chunk, ContentStamps, Document, DocumentInfo, Source, StoredChunk};
 pub use error::{Error, Result, RowProblem};
+pub use filter::{Field, Filter, FilterError, Place};
 pub use index::SegmentStats;
 pub use request::Request;
 pub use space::Space;

@@ -1,5 +1,7 @@
 //! What is asked of a collection.
 
+use crate::filter::Filter;
+
 /// A search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -9,17 +11,25 @@ pub struct Request {
     pub k: usize,
     /// Whether every live row is compared, instead of those that graphs lead to.
     pub exact: bool,
+    /// Which rows may be hits; all if there is none. As many of them as are wanted are found, however few pass.
+    pub filter: Option<Filter>,
 }
 
 impl Request {
     /// The `k` rows closest to a vector.
     pub fn new(vector: Vec<f32>, k: usize) -> Request {
-        Request { vector, k, exact: false }
+        Request { vector, k, exact: false, filter: None }
     }
 
     /// The same, compared with every live row.
     #[must_use]
     pub fn exact(self) -> Request {
         Request { exact: true, ..self }
+    }
+
+    /// The same among the rows that pass a filter.
+    #[must_use]
+    pub fn filter(self, filter: Filter) -> Request {
+        Request { filter: Some(filter), ..self }
     }
 }

@@ -11,6 +11,7 @@ use index::{SegmentBuilder, Shape};
 use crate::collection::Collection;
 use crate::disk::{self, Need};
 use crate::error::Result;
+use crate::filter::columns;
 use crate::key::Key;
 use crate::record;
 use crate::row::Run;
@@ -118,6 +119,8 @@ fn build(
     builder.section(texts::TEXT, texts::write(infos(view)));
     let hashes = infos(view).flat_map(|info| *crate::row::hash_of(info));
     builder.section(texts::HASH, hashes.collect());
+    let fields = view.unsealed().iter().flat_map(|run| run.fields().iter().cloned());
+    builder.section(columns::META, columns::build(fields));
     builder.build(cancelled)
 }
 

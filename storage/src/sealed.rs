@@ -10,6 +10,8 @@ use index::{Found, Query, RowId, RowSet, Search, Segment, SegmentError, SegmentS
 
 use crate::document::StoredChunk;
 use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::filter::columns::{Columns, META};
 use crate::map;
 use crate::row;
 use crate::space::Space;
@@ -102,8 +104,40 @@ impl Sealed {
         Sealed { live, ..self.clone() }
     }
 
-    pub(crate) fn search(&self, query: &Query, k: usize, how: Search) -> Found {
-        self.segment.search(query, k, how, self.live.as_deref())
+    /// The best live rows, of those that pass a filter if there is one.
+    pub(crate) fn search(
+        &self,
+        query: &Query,
+        k: usize,
+        how: Search,
+        filter: Option<&Filter>,
+    ) -> Result<Found> {
+        let selected = filter.map(|filter| self.select(filter)).transpose()?;
+        let among = selected.as_ref().or(self.live.as_deref());
+        Ok(self.segment.search(query, k, how, among))
+    }
+
+    /// The live rows that pass a filter.
+    pub(crate) fn select(&self, filter: &Filter) -> Result<RowSet> {
+        let selected = self.columns()?.select(filter).map_err(|problem| self.corrupt(problem))?;
+        Ok(match &self.live {
+            Some(live) => selected.intersection(live),
+            None => selected,
+        })
+    }
+
+    /// What filters know of its rows, dead rows too.
+    pub(crate) fn columns(&self) -> Result<Columns<'_>> {
+        Columns::open(self.section(META)?, self.n_rows()).map_err(|problem| self.corrupt(problem))
+    }
+
+    /// Its live rows; all of them if there is no set.
+    pub(crate) fn live(&self) -> Option<&RowSet> {
+        self.live.as_deref()
+    }
+
+    pub(crate) fn corrupt(&self, problem: &str) -> Error {
+        Error::corrupt(format!("segment {}", self.name()), problem)
     }
 
     /// The row's id in its collection.
@@ -113,7 +147,7 @@ impl Sealed {
 
     /// What is kept beside some of the rows.
     pub(crate) fn chunks(&self, rows: impl Iterator<Item = RowId>) -> Result<Vec<StoredChunk>> {
-        let problem = |problem: &str| Error::corrupt(format!("segment {}", self.name()), problem);
+        let problem = |problem: &str| self.corrupt(problem);
         let mut texts = Texts::new(self.section(texts::TEXT)?).map_err(problem)?;
         rows.map(|row| {
             let info = texts.info(row.0).map_err(problem)?;
@@ -126,8 +160,7 @@ impl Sealed {
     pub(crate) fn hashes(&self) -> Result<impl Iterator<Item = ([u8; 16], u64)>> {
         let (hashes, rest) = self.section(texts::HASH)?.as_chunks::<16>();
         if hashes.len() != self.n_rows() || !rest.is_empty() {
-            let problem = "section HASH has not one hash a row";
-            return Err(Error::corrupt(format!("segment {}", self.name()), problem));
+            return Err(self.corrupt("section HASH has not one hash a row"));
         }
         Ok(hashes.iter().zip(0..).map(|(hash, position)| (*hash, self.segment.id(RowId(position)))))
     }
@@ -135,10 +168,7 @@ impl Sealed {
     fn section(&self, tag: [u8; 4]) -> Result<&[u8]> {
         match self.segment.section(tag) {
             Ok(Some(section)) => Ok(section),
-            Ok(None) => {
-                let problem = format!("it has no section {}", tag.escape_ascii());
-                Err(Error::corrupt(format!("segment {}", self.name()), problem))
-            }
+            Ok(None) => Err(self.corrupt(&format!("it has no section {}", tag.escape_ascii()))),
             Err(source) => Err(self.damaged(source)),
         }
     }

@@ -12,6 +12,8 @@ use rayon::prelude::*;
 
 use crate::document::StoredChunk;
 use crate::error::Result;
+use crate::filter::Filter;
+use crate::filter::fields::Fields;
 use crate::request::Request;
 use crate::row::{self, Run};
 use crate::sealed::Sealed;
@@ -21,7 +23,7 @@ use crate::sealed::Sealed;
 pub struct Answer {
     /// Best first; equal scores in the order of their rows.
     pub hits: Vec<Hit>,
-    /// True if every live row was scored at full width.
+    /// True if every live row that passes the filter was scored at full width.
     pub exact: bool,
     /// Rows or nodes that were scored.
     pub compared: usize,
@@ -148,17 +150,32 @@ impl View {
         self.sealed.iter().find_map(|sealed| Some(Place::Sealed(sealed, sealed.find(row)?)))
     }
 
+    /// The unsealed rows that pass a filter, or all, each with its vector.
+    fn passing(&self, filter: Option<&Filter>) -> impl Iterator<Item = (u64, &[f16])> {
+        let rows = self.unsealed.iter().flat_map(|run| run.iter().zip(run.fields()));
+        let passes = move |fields: &Fields| filter.is_none_or(|filter| filter.matches(fields));
+        rows.filter(move |(_, fields)| passes(fields)).map(|(row, _)| row)
+    }
+
+    /// How many live rows pass a filter.
+    pub(crate) fn count(&self, filter: &Filter) -> Result<usize> {
+        let sealed = self.sealed.par_iter().map(|sealed| Ok(sealed.select(filter)?.len()));
+        let sealed: usize = sealed.sum::<Result<usize>>()?;
+        Ok(sealed + self.passing(Some(filter)).count())
+    }
+
     /// The best rows; the caller has checked the query's width. Codes are cut to `dims`.
     pub(crate) fn search(&self, request: &Request, dims: usize) -> Result<Answer> {
-        let Request { ref vector, k, exact } = *request;
+        let Request { ref vector, k, exact, ref filter } = *request;
         let query = Query::new(vector, dims);
         let how = if exact { Search::Exact } else { Search::Graph { ef: EF_DEFAULT.max(k) } };
-        let found: Vec<_> =
-            self.sealed.par_iter().map(|sealed| sealed.search(&query, k, how)).collect();
+        let filter = filter.as_ref();
+        let search = |sealed: &Sealed| sealed.search(&query, k, how, filter);
+        let found: Vec<_> = self.sealed.par_iter().map(search).collect::<Result<_>>()?;
         let mut answer = Answer {
             hits: Vec::new(),
             exact: found.iter().all(|found| found.exact),
-            compared: self.n_unsealed() + found.iter().map(|found| found.compared).sum::<usize>(),
+            compared: found.iter().map(|found| found.compared).sum(),
         };
         let mut candidates: Vec<Candidate<'_>> = Vec::new();
         for (sealed, found) in self.sealed.iter().zip(found) {
@@ -169,7 +186,7 @@ impl View {
                     .map(|hit| (hit.score, sealed.row_id(hit.row), Place::Sealed(sealed, hit.row))),
             );
         }
-        let unsealed = self.unsealed.iter().flat_map(|run| run.iter());
+        let unsealed = self.passing(filter).inspect(|_| answer.compared += 1);
         for (row, score) in index::scan(unsealed, &query, k) {
             let place = self.place(row).expect("a scanned row is in the view it was scanned in");
             candidates.push((score, row, place));
