@@ -61,6 +61,7 @@ impl RowSet {
     ///
     /// # Panics
     /// If the segment has no such row.
+    #[inline]
     pub fn insert(&mut self, row: RowId) {
         assert!((row.0 as usize) < self.n_rows, "a row that the segment does not have");
         let (word, bit) = (&mut self.words[row.0 as usize / 64], 1 << (row.0 % 64));

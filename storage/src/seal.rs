@@ -25,7 +25,7 @@ use crate::view::View;
 pub(crate) const SUFFIX: &str = ".seg";
 
 /// Scanning this many rows costs less than searching one more segment.
-const CHEAP_TO_SCAN: usize = 4096;
+pub(crate) const CHEAP_TO_SCAN: usize = 4096;
 
 /// The same while there is no segment at all.
 const CHEAP_BEFORE_FIRST: usize = 256;

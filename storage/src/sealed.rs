@@ -14,6 +14,7 @@ use crate::filter::Filter;
 use crate::filter::columns::{Columns, META};
 use crate::map;
 use crate::row;
+use crate::seal::CHEAP_TO_SCAN;
 use crate::space::Space;
 use crate::texts::{self, Texts};
 
@@ -112,9 +113,13 @@ impl Sealed {
         how: Search,
         filter: Option<&Filter>,
     ) -> Result<Found> {
-        let selected = filter.map(|filter| self.select(filter)).transpose()?;
-        let among = selected.as_ref().or(self.live.as_deref());
-        Ok(self.segment.search(query, k, how, among))
+        let Some(filter) = filter else {
+            return Ok(self.segment.search(query, k, how, self.live.as_deref()));
+        };
+        let selected = self.select(filter)?;
+        // A walk would have to leave most of what it meets aside, and end as a scan.
+        let how = if selected.len() <= CHEAP_TO_SCAN { Search::Exact } else { how };
+        Ok(self.segment.search(query, k, how, Some(&selected)))
     }
 
     /// The live rows that pass a filter.

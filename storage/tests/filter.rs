@@ -306,3 +306,33 @@ fn metadata_may_be_nested_64_deep_and_no_deeper() {
     );
     assert_eq!(store.documents(NOTES).unwrap().len(), 1);
 }
+
+#[test]
+fn damaged_columns_are_an_error_that_names_the_segment_and_only_for_filters() {
+    let (dir, store) = store_of(&[one_chunk("1", json!({"lang": "needle"}))]);
+    store.seal(NOTES, &|| false).unwrap();
+    drop(store);
+    let name =
+        std::fs::read_dir(dir.path().join("segments")).unwrap().next().unwrap().unwrap().path();
+    let bytes = std::fs::read(&name).unwrap();
+    let at = bytes.windows(6).position(|window| window == b"needle").unwrap();
+    let filter = Filter::parse("lang = 'needle'").unwrap();
+    for (at, bit) in [(at, 0), (at - 1, 7), (at + 5, 3)] {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << bit;
+        std::fs::write(&name, &flipped).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let request = Request::new(content::unit_vector(1), 3);
+        assert_eq!(store.search(NOTES, &request).unwrap().hits.len(), 1);
+        for error in [
+            store.search(NOTES, &request.filter(filter.clone())).unwrap_err(),
+            store.count(NOTES, &filter).unwrap_err(),
+            store.fields(NOTES).unwrap_err(),
+        ] {
+            let file = name.file_name().unwrap().to_str().unwrap();
+            assert!(error.is_corruption() && error.to_string().contains(file), "{error}");
+        }
+    }
+    std::fs::write(&name, &bytes).unwrap();
+    assert_eq!(Store::open(dir.path()).unwrap().count(NOTES, &filter).unwrap(), 1);
+}

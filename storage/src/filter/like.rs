@@ -18,6 +18,8 @@ pub(crate) struct Pattern {
     /// Whether upper and lower case are the same.
     pub(crate) ignores_case: bool,
     parts: Vec<Part>,
+    /// The texts around each `%`, if there is no `_`: then whole texts are looked for instead of characters.
+    literals: Option<Vec<String>>,
 }
 
 impl Pattern {
@@ -53,7 +55,8 @@ impl Pattern {
                 parts.push(Part::Character(literal));
             }
         }
-        Ok(Pattern { text, escape, ignores_case, parts })
+        let literals = literals(&parts);
+        Ok(Pattern { text, escape, ignores_case, parts, literals })
     }
 
     /// What every text that matches begins with; empty if case is ignored.
@@ -67,13 +70,50 @@ impl Pattern {
 
     /// Whether a whole text is as the pattern says.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        if self.ignores_case {
-            let lower: String = text.chars().flat_map(char::to_lowercase).collect();
-            matches(&self.parts, &lower)
-        } else {
-            matches(&self.parts, text)
+        let lower: String;
+        let text = match self.ignores_case {
+            false => text,
+            true if text.is_ascii() => {
+                lower = text.to_ascii_lowercase();
+                &lower
+            }
+            true => {
+                lower = text.chars().flat_map(char::to_lowercase).collect();
+                &lower
+            }
+        };
+        match &self.literals {
+            Some(literals) => matches_literals(literals, text),
+            None => matches(&self.parts, text),
         }
     }
+}
+
+/// The texts before, between and behind the `%`; `None` if there is a `_`.
+fn literals(parts: &[Part]) -> Option<Vec<String>> {
+    let pieces = parts.split(|part| *part == Part::Any);
+    let literal = |piece: &[Part]| {
+        let characters = piece.iter().map(|part| match part {
+            Part::Character(character) => Some(*character),
+            Part::Any | Part::One => None,
+        });
+        characters.collect()
+    };
+    pieces.map(literal).collect()
+}
+
+/// Whether a text begins with the first literal, ends with the last, and has the others in between, in order.
+fn matches_literals(literals: &[String], text: &str) -> bool {
+    let [first, between @ .., last] = literals else {
+        return literals.iter().all(|only| only == text);
+    };
+    let inner = text.strip_prefix(first.as_str()).and_then(|rest| rest.strip_suffix(last.as_str()));
+    let found = between.iter().try_fold(inner, |rest, literal| {
+        let rest = rest?;
+        let at = rest.find(literal.as_str())?;
+        Some(Some(&rest[at + literal.len()..]))
+    });
+    found.flatten().is_some()
 }
 
 /// Compares from the left; on a mismatch the last `%` takes one character more. Earlier ones need not be tried again.
@@ -140,6 +180,7 @@ mod tests {
             let characters: Vec<char> = text.chars().collect();
             let expected = twin(&pattern.parts, &characters);
             prop_assert_eq!(pattern.matches(&text), expected);
+            prop_assert_eq!(matches(&pattern.parts, &text), expected);
             prop_assert!(!expected || text.starts_with(&pattern.prefix()));
         }
     }
@@ -158,5 +199,6 @@ mod tests {
     #[test]
     fn a_pattern_of_many_wildcards_takes_no_exponential_time() {
         assert!(!like(&"a".repeat(20_000), &format!("{}b", "%a".repeat(200))));
+        assert!(!like(&"a".repeat(20_000), &format!("{}b", "%a_".repeat(200))));
     }
 }
