@@ -11,7 +11,7 @@ use index::{SegmentBuilder, Shape};
 use crate::collection::Collection;
 use crate::disk::{self, Need};
 use crate::error::Result;
-use crate::filter::columns;
+use crate::filter::columns::{Columns, META};
 use crate::key::Key;
 use crate::record;
 use crate::row::Run;
@@ -120,7 +120,7 @@ fn build(
     let hashes = infos(view).flat_map(|info| *crate::row::hash_of(info));
     builder.section(texts::HASH, hashes.collect());
     let fields = view.unsealed().iter().flat_map(|run| run.fields().iter().cloned());
-    builder.section(columns::META, columns::build(fields));
+    builder.section(META, Columns::build(fields));
     builder.build(cancelled)
 }
 

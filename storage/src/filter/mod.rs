@@ -4,41 +4,7 @@
 //! lang = 'en' AND year >= 2020 AND path LIKE 'docs/%' AND tag IN ('a', 'b')
 //! ```
 //!
-//! # Fields
-//!
-//! A document's metadata is flattened: `{"author": {"name": "Ada"}}` has the field `author.name`, and the elements of
-//! an array are all values of one field. A JSON null is no value. Besides, every row has these fields, which hide
-//! metadata of the same name; where a row has none of its own, metadata of that name counts.
-//!
-//! | field | is |
-//! |---|---|
-//! | `id` | the document's id |
-//! | `path` | the path of its source; its id if it has no source |
-//! | `title` | its title |
-//! | `kind` | what kind of file its source is |
-//! | `time` | when the source was last changed, as a date and as seconds since 1970 |
-//! | `indexed` | when the source was indexed, as a date and as seconds since 1970 |
-//! | `heading` | the chunk's headings, outermost first, joined with ` > ` |
-//! | `page` | the chunk's page |
-//! | `chunk` | the chunk's position in its document |
-//! | `tokens` | tokens in the chunk |
-//!
-//! `time` and `indexed` are those of the last change of content: [`Store::touch`](crate::Store::touch) leaves them.
-//!
-//! # Meaning
-//!
-//! - A comparison is true if one of the field's values compares so, false if none does, and *unknown* if the field has
-//!   no value. NOT, AND and OR treat unknown as SQL does, and a row passes if the whole is true. So neither
-//!   `year > 2020` nor `NOT year > 2020` nor `year != 2020` passes rows without a year; `year IS NULL` does.
-//! - `a != x` is `NOT a = x`, and so for NOT IN, NOT LIKE and NOT BETWEEN: with several values, none may be so.
-//!   BETWEEN includes both ends, and one value has to be between them.
-//! - Values of different types are unequal, and none is above the other. Numbers compare by what they are worth,
-//!   without rounding. Texts compare by their bytes, case included.
-//! - Dates are texts. A date and time with an offset, as RFC 3339 has it, is brought to UTC with nine digits of the
-//!   second, in metadata and in filters, so that order of bytes is order of time: `time >= '2024-05-01'` and
-//!   `time < '2024-05-01T14:00:00+02:00'` both work.
-//! - LIKE and ILIKE look at texts only; `%` is any characters, `_` is one, nothing escapes them unless ESCAPE says so.
-//!   ILIKE compares in lower case.
+//! [`Filter`] says which fields there are and what conditions mean.
 //!
 //! # Two evaluations
 //!
@@ -54,6 +20,7 @@ mod parse;
 mod print;
 mod scalar;
 mod survey;
+mod tokens;
 
 #[cfg(test)]
 mod arbitrary;
@@ -72,9 +39,53 @@ use scalar::Scalar;
 /// Most ANDs, ORs and NOTs around a comparison. As JSON each is two levels, and JSON readers stop at 128.
 const MAX_DEPTH: usize = 32;
 
-/// A condition on the fields of a row.
+/// A condition on the fields of a row, from text or JSON; prints itself as text.
 ///
-/// Made from text or JSON; prints itself as text. Its meaning is that of SQL's conditions: see [`Filter::parse`].
+/// ```
+/// use storage::Filter;
+///
+/// let filter = Filter::parse("lang = 'en' AND year >= 2020 AND tag IN ('a', 'b')").unwrap();
+/// assert_eq!(Filter::from_json(&filter.to_json()).unwrap(), filter);
+///
+/// let error = Filter::parse("lang = = 'en'").unwrap_err();
+/// assert_eq!(error.caret().unwrap(), "lang = = 'en'\n       ^");
+/// ```
+///
+/// # Fields
+///
+/// A document's metadata is flattened: `{"author": {"name": "Ada"}}` has the field `author.name`, and the elements of
+/// an array are all values of one field. A JSON null is no value. Besides, every row has these fields, which hide
+/// metadata of the same name; where a row has none of its own, metadata of that name counts.
+///
+/// | field | is |
+/// |---|---|
+/// | `id` | the document's id |
+/// | `path` | the path of its source; its id if it has no source |
+/// | `title` | its title |
+/// | `kind` | what kind of file its source is |
+/// | `time` | when the source was last changed, as a date and as seconds since 1970 |
+/// | `indexed` | when the source was indexed, as a date and as seconds since 1970 |
+/// | `heading` | the chunk's headings, outermost first, joined with ` > ` |
+/// | `page` | the chunk's page |
+/// | `chunk` | the chunk's position in its document |
+/// | `tokens` | tokens in the chunk |
+///
+/// `time` and `indexed` are those of the last change of content: [`Store::touch`](crate::Store::touch) leaves them.
+///
+/// # Meaning
+///
+/// - A comparison is true if one of the field's values compares so, false if none does, and *unknown* if the field has
+///   no value. NOT, AND and OR treat unknown as SQL does, and a row passes if the whole is true. So neither
+///   `year > 2020` nor `NOT year > 2020` nor `year != 2020` passes rows without a year; `year IS NULL` does.
+/// - `a != x` is `NOT a = x`, and so for NOT IN, NOT LIKE and NOT BETWEEN: with several values, none may be so.
+///   BETWEEN includes both ends, and one value has to be between them.
+/// - Values of different types are unequal, and none is above the other. Numbers compare by what they are worth,
+///   without rounding. Texts compare by their bytes, case included.
+/// - Dates are texts. A date and time with an offset, as RFC 3339 has it, is brought to UTC with nine digits of the
+///   second, in metadata and in filters, so that order of bytes is order of time: `time >= '2024-05-01'` and
+///   `time < '2024-05-01T14:00:00+02:00'` both work.
+/// - LIKE and ILIKE look at texts only; `%` is any characters, `_` is one, nothing escapes them unless ESCAPE says so.
+///   ILIKE compares in lower case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     condition: Condition,

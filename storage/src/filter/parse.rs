@@ -18,27 +18,22 @@
 //! literal    = string | ["-" | "+"] number | TRUE | FALSE
 //! ```
 
-use sqlparser::dialect::Dialect;
-use sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespace};
+use sqlparser::tokenizer::Token;
 
 use super::like::Pattern;
 use super::scalar::Scalar;
+use super::tokens::{Placed, is_other_sql, is_reserved, tokens};
 use super::{Comparison, Condition, Filter, FilterError, MAX_DEPTH, Test};
 
 /// Longest text that is read.
 const MAX_TEXT_BYTES: usize = 1 << 20;
-
-/// Words that cannot be names unless they are quoted.
-const RESERVED: [&str; 12] =
-    ["AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "ESCAPE", "BETWEEN", "IS", "NULL", "TRUE", "FALSE"];
 
 impl Filter {
     /// Reads a filter from text.
     ///
     /// Conditions are those of SQL: `=`, `!=`, `<>`, `<`, `<=`, `>`, `>=`, IN, LIKE, ILIKE (with ESCAPE), BETWEEN, IS
     /// NULL, their NOT forms, AND, OR, NOT, parentheses, TRUE and FALSE. `'text'` is a string, `name` or `"any name"` a
-    /// field, `author.name` one in nested metadata. A comparison with a field that a row does not have is unknown, and
-    /// only rows for which the whole is true pass; `NOT year > 2020` therefore needs a year.
+    /// field, `author.name` one in nested metadata.
     ///
     /// # Errors
     /// What is wrong and where; also if it is longer than 1 MiB or nested more than 32 deep.
@@ -57,83 +52,6 @@ impl Filter {
             None => Ok(Filter { condition }),
             Some(_) => Err(parser.expected("AND, OR or the end")),
         }
-    }
-}
-
-/// What names look like without quotes; all else as the library has it.
-#[derive(Debug)]
-struct Names;
-
-impl Dialect for Names {
-    fn is_identifier_start(&self, character: char) -> bool {
-        character.is_alphabetic() || character == '_'
-    }
-
-    fn is_identifier_part(&self, character: char) -> bool {
-        character.is_alphanumeric() || character == '_'
-    }
-
-    fn is_delimited_identifier_start(&self, character: char) -> bool {
-        character == '"'
-    }
-}
-
-/// A token and its bytes in the text.
-struct Placed {
-    token: Token,
-    start: usize,
-    end: usize,
-}
-
-/// The tokens of a text without the space between them. Comments are refused: they hide what a filter says.
-fn tokens(text: &str) -> Result<Vec<Placed>, FilterError> {
-    let mut offsets = Offsets { text, location: Location { line: 1, column: 1 }, offset: 0 };
-    let found = Tokenizer::new(&Names, text).tokenize_with_location().map_err(|error| {
-        let at = offsets.of(error.location);
-        FilterError::in_text(text, at, text.len(), lower_first(&error.message))
-    })?;
-    let mut placed = Vec::with_capacity(found.len() / 2);
-    for found in found {
-        let (start, end) = (offsets.of(found.span.start), offsets.of(found.span.end));
-        match found.token {
-            Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab) => {}
-            Token::Whitespace(_) => {
-                return Err(FilterError::in_text(text, start, end, "comments are not supported"));
-            }
-            token => placed.push(Placed { token, start, end }),
-        }
-    }
-    Ok(placed)
-}
-
-fn lower_first(message: &str) -> String {
-    let mut characters = message.chars();
-    characters
-        .next()
-        .map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
-}
-
-/// Turns the library's lines and columns, asked for in rising order, into bytes.
-struct Offsets<'a> {
-    text: &'a str,
-    location: Location,
-    offset: usize,
-}
-
-impl Offsets<'_> {
-    fn of(&mut self, wanted: Location) -> usize {
-        for character in self.text[self.offset..].chars() {
-            let Location { line, column } = self.location;
-            if (line, column) >= (wanted.line, wanted.column) {
-                break;
-            }
-            self.location = match character {
-                '\n' => Location { line: line + 1, column: 1 },
-                _ => Location { line, column: column + 1 },
-            };
-            self.offset += character.len_utf8();
-        }
-        self.offset
     }
 }
 
@@ -383,27 +301,6 @@ impl Parser<'_> {
             self.tokens.get(token_idx).map_or((end, end), |placed| (placed.start, placed.end));
         FilterError::in_text(self.text, start, end, problem)
     }
-}
-
-/// Whether a path reads as the same path without quotes.
-pub(super) fn is_plain(path: &str) -> bool {
-    path.split('.').all(|name| {
-        let mut characters = name.chars();
-        let is_name = characters.next().is_some_and(|first| Names.is_identifier_start(first))
-            && characters.all(|character| Names.is_identifier_part(character));
-        is_name && !is_reserved(name)
-    })
-}
-
-fn is_reserved(word: &str) -> bool {
-    is_other_sql(word) || RESERVED.iter().any(|reserved| word.eq_ignore_ascii_case(reserved))
-}
-
-/// Words that begin what SQL has and filters have not. They name fields only in quotes, so that the error names them.
-fn is_other_sql(word: &str) -> bool {
-    const OTHER: [&str; 8] =
-        ["SELECT", "EXISTS", "CASE", "CAST", "ANY", "ALL", "INTERVAL", "REGEXP"];
-    OTHER.iter().any(|other| word.eq_ignore_ascii_case(other))
 }
 
 fn number(sign: &str, digits: &str) -> Option<Scalar> {

@@ -87,7 +87,7 @@ struct Name<'a>(&'a str);
 
 impl Display for Name<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let is_plain = super::parse::is_plain(self.0);
+        let is_plain = super::tokens::is_plain(self.0);
         if is_plain {
             f.write_str(self.0)
         } else {

@@ -22,53 +22,55 @@ struct Builder {
     fields: BTreeMap<String, HashMap<Scalar, Ranges>>,
 }
 
-/// Writes the columns of rows, in their order.
-pub(crate) fn build(rows: impl Iterator<Item = Fields>) -> Vec<u8> {
-    let mut builder = Builder::default();
-    for fields in rows {
-        let row = builder.n_rows;
-        for (name, values) in fields.iter() {
-            for value in values {
-                push(builder.ranges(name, value), row);
-            }
-        }
-        builder.n_rows = row + 1;
-    }
-    builder.finish()
-}
-
-/// Writes the columns of the live rows of several segments, one segment after the other: the same bytes as [`build`]
-/// makes of these rows.
-///
-/// # Errors
-/// What is wrong with one of them.
-///
-/// # Panics
-/// If a set is of another number of rows than its columns.
-#[cfg_attr(not(test), allow(dead_code, reason = "for whoever merges segments"))]
-pub(crate) fn merge(sources: &[(Columns<'_>, &RowSet)]) -> Result<Vec<u8>, Problem> {
-    let mut builder = Builder::default();
-    for (columns, live) in sources {
-        assert_eq!(columns.n_rows(), live.n_rows(), "a set of another segment");
-        let mut next = builder.n_rows;
-        let mut new_rows = vec![u32::MAX; live.n_rows()];
-        for row in live.iter() {
-            new_rows[row.0 as usize] = next;
-            next += 1;
-        }
-        for name in columns.names() {
-            let name = name?;
-            columns.each_value(name, &mut |value, rows| {
-                let mut live_rows = rows.filter(|row| live.contains(RowId(*row))).peekable();
-                if live_rows.peek().is_some() {
-                    let ranges = builder.ranges(name, value);
-                    live_rows.for_each(|row| push(ranges, new_rows[row as usize]));
+impl Columns<'_> {
+    /// Writes the columns of rows, in their order.
+    pub(crate) fn build(rows: impl Iterator<Item = Fields>) -> Vec<u8> {
+        let mut builder = Builder::default();
+        for fields in rows {
+            let row = builder.n_rows;
+            for (name, values) in fields.iter() {
+                for value in values {
+                    push(builder.ranges(name, value), row);
                 }
-            })?;
+            }
+            builder.n_rows = row + 1;
         }
-        builder.n_rows = next;
+        builder.finish()
     }
-    Ok(builder.finish())
+
+    /// Writes the columns of the live rows of several segments, one segment after the other: the same bytes as
+    /// [`Columns::build`] makes of these rows.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    ///
+    /// # Panics
+    /// If a set is of another number of rows than its columns.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for whoever merges segments"))]
+    pub(crate) fn merge(sources: &[(Columns<'_>, &RowSet)]) -> Result<Vec<u8>, Problem> {
+        let mut builder = Builder::default();
+        for (columns, live) in sources {
+            assert_eq!(columns.n_rows(), live.n_rows(), "a set of another segment");
+            let mut next = builder.n_rows;
+            let mut new_rows = vec![u32::MAX; live.n_rows()];
+            for row in live.iter() {
+                new_rows[row.0 as usize] = next;
+                next += 1;
+            }
+            for name in columns.names() {
+                let name = name?;
+                columns.each_value(name, &mut |value, rows| {
+                    let mut live_rows = rows.filter(|row| live.contains(RowId(*row))).peekable();
+                    if live_rows.peek().is_some() {
+                        let ranges = builder.ranges(name, value);
+                        live_rows.for_each(|row| push(ranges, new_rows[row as usize]));
+                    }
+                })?;
+            }
+            builder.n_rows = next;
+        }
+        Ok(builder.finish())
+    }
 }
 
 fn push(ranges: &mut Ranges, row: u32) {

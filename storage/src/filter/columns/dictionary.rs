@@ -90,14 +90,14 @@ impl<'a> Dictionary<'a> {
         let (mut low, mut high) = (0, self.ends.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.from_block(middle).next()? {
+            match self.block_values(middle).next()? {
                 Some((_, value)) if is_below(value) => low = middle + 1,
                 _ => high = middle,
             }
         }
         let Some(block) = low.checked_sub(1) else { return Ok(0) };
         let end = (low * BLOCK_VALUES).min(self.n_values);
-        let mut values = self.from_block(block);
+        let mut values = self.block_values(block);
         while let Some((idx, value)) = values.next()? {
             if idx == end || !is_below(value) {
                 return Ok(idx);
@@ -107,15 +107,15 @@ impl<'a> Dictionary<'a> {
     }
 
     /// The values from number `idx` on.
-    pub(super) fn from(&self, idx: usize) -> Result<Values<'a>, Problem> {
-        let mut values = self.from_block(idx / BLOCK_VALUES);
+    pub(super) fn values_from(&self, idx: usize) -> Result<Values<'a>, Problem> {
+        let mut values = self.block_values(idx / BLOCK_VALUES);
         for _ in 0..idx % BLOCK_VALUES {
             values.next()?;
         }
         Ok(values)
     }
 
-    fn from_block(&self, block: usize) -> Values<'a> {
+    fn block_values(&self, block: usize) -> Values<'a> {
         let value = Scalar::Text(String::new());
         Values { dictionary: *self, next: block * BLOCK_VALUES, left: Reader(&[]), value }
     }

@@ -77,7 +77,7 @@ fn rows(n_rows: usize) -> impl Iterator<Item = Fields> {
 fn a_row_of_a_long_document_costs_few_bytes() {
     let n_rows: usize = std::env::var("GEMMULE_FILTER_ROWS").map_or(20_000, |n| n.parse().unwrap());
     let start = millis();
-    let section = build(rows(n_rows));
+    let section = Columns::build(rows(n_rows));
     let per_row = |bytes: usize| bytes as f64 / n_rows as f64;
     println!(
         "{n_rows} rows, {:.0} ms to build, {:.1} bytes a row",
@@ -124,8 +124,8 @@ fn a_row_of_a_long_document_costs_few_bytes() {
         assert!(n_selected > 0, "{text}");
     }
     let start = millis();
-    let half = RowSet::of(n_rows, |row| row.0 / CHUNKS as u32 % 2 == 0);
-    let merged = merge(&[(columns, &half)]).unwrap();
+    let half = RowSet::of(n_rows, |row| (row.0 / CHUNKS as u32).is_multiple_of(2));
+    let merged = Columns::merge(&[(columns, &half)]).unwrap();
     println!("  {:.0} ms to merge, {} bytes", millis() - start, merged.len());
     assert!(per_row(section.len()) < 100.0, "{} bytes a row", per_row(section.len()));
 }

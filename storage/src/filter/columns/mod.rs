@@ -21,9 +21,6 @@ use std::ops::Range;
 use index::{RowId, RowSet};
 use roaring::RoaringBitmap;
 
-pub(crate) use build::build;
-#[cfg(test)]
-pub(crate) use build::merge;
 pub(crate) use bytes::Problem;
 
 use super::scalar::Scalar;
@@ -147,7 +144,7 @@ impl<'a> Columns<'a> {
         each: &mut dyn FnMut(&Scalar, &mut dyn Iterator<Item = u32>),
     ) -> Result<(), Problem> {
         let Some(column) = self.column(field)? else { return Ok(()) };
-        let mut values = column.values.from(0)?;
+        let mut values = column.values.values_from(0)?;
         while let Some((idx, value)) = values.next()? {
             let mut ranges = Vec::new();
             column.each_range(idx..idx + 1, &mut |range| ranges.push(range))?;
@@ -238,7 +235,7 @@ impl<'a> Column<'a> {
                 let prefix = pattern.prefix();
                 let first = Scalar::Text(prefix.clone());
                 let first = self.values.partition_point(|value| *value < first)?;
-                let mut values = self.values.from(first)?;
+                let mut values = self.values.values_from(first)?;
                 while let Some((idx, Scalar::Text(text))) = values.next()? {
                     if !text.starts_with(&prefix) {
                         break;

@@ -22,7 +22,7 @@ fn rows(documents: &[(Map<String, Value>, usize)]) -> Vec<Fields> {
 }
 
 fn built(rows: &[Fields]) -> Vec<u8> {
-    build(rows.iter().cloned())
+    Columns::build(rows.iter().cloned())
 }
 
 fn selected(section: &[u8], n_rows: usize, filter: &Filter) -> RowSet {
@@ -61,7 +61,7 @@ proptest! {
         let kept = live_a.iter().map(|row| &a[row.0 as usize]);
         let kept: Vec<Fields> =
             kept.chain(live_b.iter().map(|row| &b[row.0 as usize])).cloned().collect();
-        prop_assert!(merge(&sources).unwrap() == built(&kept));
+        prop_assert!(Columns::merge(&sources).unwrap() == built(&kept));
     }
 
     #[test]
@@ -82,7 +82,7 @@ fn read_all(section: &[u8], n_rows: usize, filter: &Filter) {
     for name in columns.names().map_while(Result::ok).take(100) {
         let _ = columns.each_value(name, &mut |_, rows| _ = rows.count());
     }
-    let _ = merge(&[(columns, &RowSet::all(n_rows))]);
+    let _ = Columns::merge(&[(columns, &RowSet::all(n_rows))]);
 }
 
 #[test]
