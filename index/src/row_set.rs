@@ -1,5 +1,7 @@
 //! Which rows of a segment a search may return: one bit a row.
 
+use std::ops::Range;
+
 use crate::query::RowId;
 
 /// A set of rows of one segment, by their positions.
@@ -59,11 +61,30 @@ impl RowSet {
     ///
     /// # Panics
     /// If the segment has no such row.
+    #[inline]
     pub fn insert(&mut self, row: RowId) {
         assert!((row.0 as usize) < self.n_rows, "a row that the segment does not have");
         let (word, bit) = (&mut self.words[row.0 as usize / 64], 1 << (row.0 % 64));
         self.len += usize::from(*word & bit == 0);
         *word |= bit;
+    }
+
+    /// Puts rows in: from the first to before the end.
+    ///
+    /// # Panics
+    /// If the segment does not have them all.
+    pub fn insert_range(&mut self, rows: Range<RowId>) {
+        let (start, end) = (rows.start.0 as usize, rows.end.0 as usize);
+        assert!(end <= self.n_rows, "rows that the segment does not have");
+        let mut at = start;
+        while at < end {
+            let n_bits = (64 - at % 64).min(end - at);
+            let bits = (u64::MAX >> (64 - n_bits)) << (at % 64);
+            let word = &mut self.words[at / 64];
+            self.len += (bits & !*word).count_ones() as usize;
+            *word |= bits;
+            at += n_bits;
+        }
     }
 
     /// Takes a row out.
@@ -152,6 +173,7 @@ mod tests {
             a in prop::collection::btree_set(0..N as u32, 0..N),
             b in prop::collection::btree_set(0..N as u32, 0..N),
             row in 0..N as u32,
+            range in (0..=N as u32, 0..=N as u32),
         ) {
             let all: BTreeSet<u32> = (0..N as u32).collect();
             prop_assert_eq!(rows(&set(&a)), a.clone());
@@ -163,6 +185,9 @@ mod tests {
             without.remove(RowId(row));
             prop_assert_eq!(rows(&with), &a | &BTreeSet::from([row]));
             prop_assert_eq!(rows(&without), &a - &BTreeSet::from([row]));
+            let mut with = set(&a);
+            with.insert_range(RowId(range.0)..RowId(range.1));
+            prop_assert_eq!(rows(&with), &a | &(range.0..range.1).collect());
         }
     }
 

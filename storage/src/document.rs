@@ -56,6 +56,18 @@ pub struct Source {
     pub kind: String,
 }
 
+/// When the content of a document came, by its source: what filters know as `time` and `indexed`.
+///
+/// [`Store::touch`](crate::Store::touch) changes the source's stamps and leaves these, because rows in segments keep
+/// them too. The order of the fields is the order in the document's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ContentStamps {
+    /// The last change of the file, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// When it was indexed, in nanoseconds since 1970.
+    pub indexed_at_ns: i64,
+}
+
 /// A piece of a document with its vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
@@ -90,6 +102,8 @@ pub struct DocumentInfo {
     pub n_chunks: u32,
     /// The row of its first chunk; the others follow.
     pub first_row: u64,
+    /// When its content came, if it came from a file.
+    pub content_stamps: Option<ContentStamps>,
 }
 
 /// A stored chunk without its vector.
@@ -123,6 +137,7 @@ struct DocumentRecord {
     source: Option<Source>,
     /// A JSON object.
     meta: String,
+    content_stamps: Option<ContentStamps>,
 }
 
 impl DocumentInfo {
@@ -134,6 +149,10 @@ impl DocumentInfo {
             meta: document.meta.clone(),
             n_chunks: document.chunks.len() as u32,
             first_row,
+            content_stamps: document.source.as_ref().map(|source| ContentStamps {
+                mtime_ns: source.mtime_ns,
+                indexed_at_ns: source.indexed_at_ns,
+            }),
         }
     }
 
@@ -150,6 +169,7 @@ impl DocumentInfo {
             title: self.title.clone(),
             source: self.source.clone(),
             meta: Value::Object(self.meta.clone()).to_string(),
+            content_stamps: self.content_stamps,
         };
         let payload = record::encode(&record);
         if payload.len() > MAX_PAYLOAD_BYTES {
@@ -163,12 +183,12 @@ impl DocumentInfo {
     }
 
     pub(crate) fn decode(key: &Key, payload: &[u8]) -> Result<DocumentInfo> {
-        let DocumentRecord { id, first_row, n_chunks, title, source, meta } =
+        let DocumentRecord { id, first_row, n_chunks, title, source, meta, content_stamps } =
             record::decode(key, payload)?;
         let meta = serde_json::from_str(&meta).map_err(|error| {
             Error::corrupt(key, format!("its metadata is no JSON object: {error}"))
         })?;
-        Ok(DocumentInfo { id, source, title, meta, n_chunks, first_row })
+        Ok(DocumentInfo { id, source, title, meta, n_chunks, first_row, content_stamps })
     }
 }
 

@@ -4,14 +4,17 @@
 //! to the name of its content, the directory fsynced. Publishing it is the caller's: until a record names it, a crash
 //! leaves a file that the next opening removes.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
 use half::f16;
-use index::{SegmentBuilder, Shape};
+use index::{RowSet, SegmentBuilder, Shape};
 
 use crate::disk::{self, Need};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::filter::columns::{Columns, META};
+use crate::filter::fields::Fields;
 use crate::listing::{self, DOCS};
 use crate::row;
 use crate::sealed::{Sealed, SegmentRecord};
@@ -35,6 +38,13 @@ pub(crate) struct Draft<'a> {
     hashes: Vec<u8>,
     sums: Vec<u8>,
     documents: listing::Writer,
+    fields: Vec<Described<'a>>,
+}
+
+/// What filters see of rows that follow each other.
+enum Described<'a> {
+    Fresh(Vec<Fields>),
+    Sealed(&'a Sealed),
 }
 
 impl<'a> Draft<'a> {
@@ -51,13 +61,18 @@ impl<'a> Draft<'a> {
             hashes: Vec::new(),
             sums: Vec::new(),
             documents: listing::Writer::default(),
+            fields: Vec::new(),
         }
     }
 
-    /// Adds a row; ids ascend. `info` is its encoded information.
-    pub(crate) fn push(&mut self, row: u64, vector: &[f16], info: &[u8]) {
+    /// Adds a row; ids ascend. `info` is its encoded information, `fields` what filters see of it.
+    pub(crate) fn push(&mut self, row: u64, vector: &[f16], info: &[u8], fields: Fields) {
         self.builder.push(row, vector);
         self.keep(row, vector, info);
+        match self.fields.last_mut() {
+            Some(Described::Fresh(last)) => last.push(fields),
+            _ => self.fields.push(Described::Fresh(vec![fields])),
+        }
     }
 
     /// Adds the live rows of a segment, whose ids are above those given before. Its vectors are read where they lie.
@@ -69,6 +84,7 @@ impl<'a> Draft<'a> {
             let info = texts.info(row.0).map_err(|problem| source.corrupt(problem))?;
             self.keep(source.row_id(row), source.vector(row), info);
         }
+        self.fields.push(Described::Sealed(source));
         Ok(())
     }
 
@@ -97,6 +113,7 @@ impl<'a> Draft<'a> {
         self.builder.section(HASH, self.hashes);
         self.builder.section(SUMS, self.sums);
         self.builder.section(DOCS, self.documents.finish());
+        self.builder.section(META, columns(self.fields)?);
         let Some(built) = self.builder.build(cancelled) else { return Ok(None) };
         let n_bytes = built.n_bytes();
         disk::require(segments_dir, Need::File(n_bytes))?;
@@ -111,6 +128,30 @@ impl<'a> Draft<'a> {
         let record = SegmentRecord { name, first_row, last_row, n_rows: self.n_rows, n_bytes };
         Sealed::open(segments_dir, record, self.space).map(Some)
     }
+}
+
+/// The columns of all rows.
+fn columns(parts: Vec<Described<'_>>) -> Result<Vec<u8>> {
+    let mut sections: Vec<(Cow<'_, [u8]>, RowSet)> = Vec::new();
+    for part in parts {
+        sections.push(match part {
+            Described::Fresh(fields) => {
+                let rows = RowSet::all(fields.len());
+                (Columns::build(fields.into_iter()).into(), rows)
+            }
+            Described::Sealed(source) => {
+                let all = || RowSet::all(source.n_rows());
+                (source.meta()?.into(), source.live().cloned().unwrap_or_else(all))
+            }
+        });
+    }
+    if let [(fresh @ Cow::Owned(_), _)] = &mut sections[..] {
+        return Ok(std::mem::take(fresh).into_owned());
+    }
+    let open = |(section, live)| Ok((Columns::open(section, RowSet::n_rows(live))?, live));
+    let opened: Result<Vec<_>, _> = sections.iter().map(|(a, b)| open((a, b))).collect();
+    let merged = opened.and_then(|opened| Columns::merge(&opened));
+    merged.map_err(|problem| Error::corrupt("the metadata of segments that are merged", problem))
 }
 
 /// Bytes that a segment of so many rows takes, roughly; `text_bytes` are those of its texts as they will lie in it.

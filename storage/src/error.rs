@@ -135,6 +135,13 @@ pub enum Error {
         /// Why not.
         problem: String,
     },
+    /// A filter cannot be used for this.
+    Filter {
+        /// The filter.
+        filter: String,
+        /// Why not.
+        problem: String,
+    },
     /// A vector has the wrong width or a value that is no number.
     Row {
         /// Whose vector: a document's chunk, or the query.
@@ -181,6 +188,7 @@ impl Error {
                 | Error::Space { .. }
                 | Error::Width { .. }
                 | Error::Document { .. }
+                | Error::Filter { .. }
                 | Error::Row { .. }
                 | Error::Diversity { .. }
         )
@@ -236,6 +244,9 @@ impl Error {
                     f,
                     "a search has a diversity from 0 (best scores) to 1 (least alike), not {found}"
                 )
+            }
+            Error::Filter { filter, problem } => {
+                write!(f, "filter {filter:?} cannot be used here: {problem}")
             }
             Error::Row { of, problem } => match problem {
                 RowProblem::Width { found, expected } => {

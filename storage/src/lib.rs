@@ -7,6 +7,7 @@
 //! - `write` changes, in batches that are on disk when they return; `recover` opens after whatever happened; `status` tells.
 //! - `seal` turns unsealed rows into a segment, `merge` several segments into one where `plan` finds it worth it, `compact`
 //!   all of them; `draft` is a segment in the making.
+//! - `filter` says which rows a search may return: [`Filter`] from text or JSON, and columns of metadata in segments.
 //! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a whole; `passages` shapes what
 //!   they answer.
 //! - `tree` is the only file that knows sled; `key` and `record` say what is in it, byte by byte; `row`, `texts`,
@@ -35,6 +36,7 @@ mod view;
 
 mod document;
 mod error;
+mod filter;
 mod request;
 mod space;
 
@@ -56,8 +58,9 @@ mod map;
 mod damage;
 
 pub use compact::Compacted;
-pub use document::{Chunk, Document, DocumentInfo, Source, StoredChunk};
+pub use document::{Chunk, ContentStamps, Document, DocumentInfo, Source, StoredChunk};
 pub use error::{Error, Result, RowProblem};
+pub use filter::{Field, Filter, FilterError, Place};
 pub use index::{self, SegmentStats};
 pub use request::Request;
 pub use space::Space;

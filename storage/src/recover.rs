@@ -18,6 +18,7 @@ use crate::collection::{self, Collection, CollectionRecord, Ledger};
 use crate::disk::{self, Need, PART_SUFFIX};
 use crate::draft::SUFFIX;
 use crate::error::{Error, Result, io};
+use crate::filter::fields::Fields;
 use crate::key::{self, FIRST_COLLECTION, Key, Tag};
 use crate::lock::{self, Lock};
 use crate::record;
@@ -80,6 +81,7 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
             open_segments(&segments_dir, records, &record, &mut ledger.lost, &mut warnings);
         let sealed = bury(sealed, &ledger);
         let unsealed = read_rows(&tree, number, &record.space, &mut warnings)?;
+        let unsealed = describe(&tree, number, unsealed, &mut warnings)?;
         let collection = Collection::new(number, record, View::new(sealed, unsealed));
         ledgers.insert(number, ledger);
         collections.insert(collection.name.clone(), Arc::new(collection));
@@ -259,13 +261,13 @@ fn bury(sealed: Vec<Sealed>, ledger: &Ledger) -> Vec<Sealed> {
     sealed.iter().map(bury).collect()
 }
 
-/// Reads unsealed rows into runs of one document each; damaged rows are left out with a warning.
+/// Reads unsealed rows into runs of one document each, with its id; damaged rows are left out with a warning.
 fn read_rows(
     tree: &Tree,
     number: u32,
     space: &Space,
     warnings: &mut Vec<String>,
-) -> Result<Vec<Arc<Run>>> {
+) -> Result<Vec<(String, Run)>> {
     let mut runs: Vec<(String, Run)> = Vec::new();
     tree.scan(&key::prefix(number, Tag::Row), &mut |key, payload| {
         let Key::Row { row, .. } = key else { return Ok(()) };
@@ -292,5 +294,29 @@ fn read_rows(
         }
         Ok(())
     })?;
-    Ok(runs.into_iter().map(|(_, run)| Arc::new(run)).collect())
+    Ok(runs)
+}
+
+/// Notes what filters see of unsealed rows, from the records of their documents.
+fn describe(
+    tree: &Tree,
+    number: u32,
+    runs: Vec<(String, Run)>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Arc<Run>>> {
+    let mut described = Vec::with_capacity(runs.len());
+    for (document, mut run) in runs {
+        let fields = match collection::read_document(tree, number, &document) {
+            Ok(Some(info)) => Fields::of_document(&info),
+            Ok(None) => Fields::of_lost_document(&document),
+            Err(error) => {
+                let known = "filters know only the id of some rows";
+                warnings.push(format!("{known}: {error}"));
+                Fields::of_lost_document(&document)
+            }
+        };
+        run.describe(&fields)?;
+        described.push(Arc::new(run));
+    }
+    Ok(described)
 }

@@ -1,5 +1,7 @@
 //! What is asked of a collection.
 
+use crate::filter::Filter;
+
 /// A search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -9,6 +11,8 @@ pub struct Request {
     pub k: usize,
     /// Whether every live row is compared, instead of those that graphs lead to.
     pub exact: bool,
+    /// Which rows may be hits; all if there is none. As many of them as are wanted are found, however few pass.
+    pub filter: Option<Filter>,
     /// Whether a document gives its best chunk only.
     pub one_per_document: bool,
     /// From 0, the best by score, to 1: how much a hit loses by being like a better one (maximal marginal relevance).
@@ -26,6 +30,7 @@ impl Request {
             vector,
             k,
             exact: false,
+            filter: None,
             one_per_document: false,
             diversity: 0.0,
             n_context: 0,
@@ -37,5 +42,11 @@ impl Request {
     #[must_use]
     pub fn exact(self) -> Request {
         Request { exact: true, ..self }
+    }
+
+    /// The same among the rows that pass a filter.
+    #[must_use]
+    pub fn filter(self, filter: Filter) -> Request {
+        Request { filter: Some(filter), ..self }
     }
 }

@@ -10,6 +10,7 @@ use half::f16;
 
 use crate::document::{Chunk, StoredChunk};
 use crate::error::{Error, Result};
+use crate::filter::fields::Fields;
 use crate::key::Key;
 use crate::record;
 
@@ -104,12 +105,13 @@ pub(crate) struct Run {
     vectors: Vec<f16>,     // [n_rows, width]
     infos: Vec<u8>,        // one after the other
     info_ends: Vec<usize>, // [n_rows]
+    fields: Vec<Fields>,   // [n_rows], once described
 }
 
 impl Run {
     pub(crate) fn new(first_row: u64, width: usize) -> Run {
         let (vectors, infos, info_ends) = (Vec::new(), Vec::new(), Vec::new());
-        Run { first_row, width, vectors, infos, info_ends }
+        Run { first_row, width, vectors, infos, info_ends, fields: Vec::new() }
     }
 
     /// Appends the next row.
@@ -118,6 +120,17 @@ impl Run {
         self.vectors.extend(vector);
         self.infos.extend(info);
         self.info_ends.push(self.infos.len());
+    }
+
+    /// Notes what filters see of the rows, once all are there: the fields of their document, and their own.
+    pub(crate) fn describe(&mut self, document: &Fields) -> Result<()> {
+        let fields = self.rows().enumerate().map(|(idx, row)| {
+            let StoredChunk { chunk_idx, page, headings, n_tokens, .. } =
+                decode_info(row, self.info(idx))?;
+            Ok(document.with_chunk(chunk_idx, page, &headings, n_tokens))
+        });
+        self.fields = fields.collect::<Result<_>>()?;
+        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -137,6 +150,15 @@ impl Run {
     pub(crate) fn info(&self, idx: usize) -> &[u8] {
         let start = if idx == 0 { 0 } else { self.info_ends[idx - 1] };
         &self.infos[start..self.info_ends[idx]]
+    }
+
+    /// What filters see of each row.
+    ///
+    /// # Panics
+    /// If the run is not described.
+    pub(crate) fn fields(&self) -> &[Fields] {
+        assert_eq!(self.fields.len(), self.len(), "a run is described before it is seen");
+        &self.fields
     }
 
     /// Each row with its id and vector.

@@ -17,7 +17,7 @@ use crate::tree::Batch;
 use crate::view::View;
 
 /// Scanning this many rows costs less than searching one more segment.
-const CHEAP_TO_SCAN: usize = 4096;
+pub(crate) const CHEAP_TO_SCAN: usize = 4096;
 
 /// The same while there is no segment at all.
 const CHEAP_BEFORE_FIRST: usize = 256;
@@ -111,7 +111,7 @@ fn gather<'a>(store: &Store, collection: &'a Collection, view: &View) -> Result<
     let mut draft = Draft::new(&collection.space, seed);
     for run in view.unsealed() {
         for (idx, (row, vector)) in run.iter().enumerate() {
-            draft.push(row, vector, run.info(idx));
+            draft.push(row, vector, run.info(idx), run.fields()[idx].clone());
         }
         // Runs are documents, but one with a damaged row is cut in two: its first run has its first row.
         let start = run.rows().start;

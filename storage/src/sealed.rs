@@ -10,9 +10,12 @@ use index::{Found, Query, RowId, RowSet, Search, Segment, SegmentError, SegmentS
 
 use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::filter::columns::{Columns, META};
 use crate::listing::{self, DOCS, Listing};
 use crate::map;
 use crate::row;
+use crate::seal::CHEAP_TO_SCAN;
 use crate::space::Space;
 use crate::texts::{HASH, TEXT, Texts};
 
@@ -103,11 +106,6 @@ impl Sealed {
         self.segment.row(row)
     }
 
-    /// Its live rows, if some are dead.
-    pub(crate) fn live(&self) -> Option<&RowSet> {
-        self.live.as_deref()
-    }
-
     pub(crate) fn is_live(&self, row: RowId) -> bool {
         self.live.as_ref().is_none_or(|live| live.contains(row))
     }
@@ -130,8 +128,49 @@ impl Sealed {
         Sealed { live, ..self.clone() }
     }
 
-    pub(crate) fn search(&self, query: &Query, k: usize, how: Search) -> Found {
-        self.segment.search(query, k, how, self.live.as_deref())
+    /// The best live rows, of those that pass a filter if there is one.
+    pub(crate) fn search(
+        &self,
+        query: &Query,
+        k: usize,
+        how: Search,
+        filter: Option<&Filter>,
+    ) -> Result<Found> {
+        let Some(filter) = filter else {
+            return Ok(self.segment.search(query, k, how, self.live.as_deref()));
+        };
+        let selected = self.select(filter)?;
+        // A walk would have to leave most of what it meets aside, and end as a scan.
+        let how = if selected.len() <= CHEAP_TO_SCAN { Search::Exact } else { how };
+        Ok(self.segment.search(query, k, how, Some(&selected)))
+    }
+
+    /// The live rows that pass a filter.
+    pub(crate) fn select(&self, filter: &Filter) -> Result<RowSet> {
+        let selected = self.columns()?.select(filter).map_err(|problem| self.corrupt(problem))?;
+        Ok(match &self.live {
+            Some(live) => selected.intersection(live),
+            None => selected,
+        })
+    }
+
+    /// The section of its columns.
+    pub(crate) fn meta(&self) -> Result<&[u8]> {
+        self.section(META)
+    }
+
+    /// What filters know of its rows, dead rows too.
+    pub(crate) fn columns(&self) -> Result<Columns<'_>> {
+        Columns::open(self.meta()?, self.n_rows()).map_err(|problem| self.corrupt(problem))
+    }
+
+    /// Its live rows; all of them if there is no set.
+    pub(crate) fn live(&self) -> Option<&RowSet> {
+        self.live.as_deref()
+    }
+
+    pub(crate) fn corrupt(&self, problem: &str) -> Error {
+        Error::corrupt(format!("segment {}", self.name()), problem)
     }
 
     /// The row's id in its collection.
@@ -192,10 +231,6 @@ impl Sealed {
             Ok(None) => Err(self.corrupt(&format!("it has no section {}", tag.escape_ascii()))),
             Err(source) => Err(self.damaged(source)),
         }
-    }
-
-    pub(crate) fn corrupt(&self, problem: &str) -> Error {
-        Error::corrupt(format!("segment {}", self.name()), problem)
     }
 
     pub(crate) fn damaged(&self, source: SegmentError) -> Error {

@@ -13,6 +13,8 @@ use rayon::prelude::*;
 
 use crate::document::StoredChunk;
 use crate::error::Result;
+use crate::filter::Filter;
+use crate::filter::fields::Fields;
 use crate::passages;
 use crate::request::Request;
 use crate::row::{self, Run};
@@ -23,7 +25,7 @@ use crate::sealed::Sealed;
 pub struct Answer {
     /// Best first; equal scores in the order of their rows.
     pub hits: Vec<Hit>,
-    /// True if every live row was scored at full width.
+    /// True if every live row that passes the filter was scored at full width.
     pub exact: bool,
     /// Rows or nodes that were scored.
     pub compared: usize,
@@ -156,6 +158,20 @@ impl View {
         self.sealed.iter().find_map(|sealed| Some(Place::Sealed(sealed, sealed.find(row)?)))
     }
 
+    /// The unsealed rows that pass a filter, or all, each with its vector.
+    fn passing(&self, filter: Option<&Filter>) -> impl Iterator<Item = (u64, &[f16])> {
+        let rows = self.unsealed.iter().flat_map(|run| run.iter().zip(run.fields()));
+        let passes = move |fields: &Fields| filter.is_none_or(|filter| filter.matches(fields));
+        rows.filter(move |(_, fields)| passes(fields)).map(|(row, _)| row)
+    }
+
+    /// How many live rows pass a filter.
+    pub(crate) fn count(&self, filter: &Filter) -> Result<usize> {
+        let sealed = self.sealed.par_iter().map(|sealed| Ok(sealed.select(filter)?.len()));
+        let sealed: usize = sealed.sum::<Result<usize>>()?;
+        Ok(sealed + self.passing(Some(filter)).count())
+    }
+
     /// What is kept beside a row, if the view has it.
     pub(crate) fn chunk(&self, row: u64) -> Result<Option<StoredChunk>> {
         self.place(row).map(|place| chunk_at(row, &place)).transpose()
@@ -167,7 +183,7 @@ impl View {
         let is_diverse = request.diversity > 0.0;
         let mut n_asked = if is_diverse { request.k.saturating_mul(4) } else { request.k };
         loop {
-            let ranked = self.rank(&query, n_asked, request.exact);
+            let ranked = self.rank(&query, n_asked, request)?;
             let is_all = ranked.rows.len() < n_asked;
             let mut hits = ranked.rows.iter().map(hit).collect::<Result<Vec<Hit>>>()?;
             if request.one_per_document {
@@ -195,12 +211,14 @@ impl View {
     }
 
     /// The `k` best rows of all parts, best first; equal scores in the order of their rows.
-    fn rank(&self, query: &Query, k: usize, exact: bool) -> Ranked<'_> {
-        let how = if exact { Search::Exact } else { Search::Graph { ef: EF_DEFAULT.max(k) } };
-        let found: Vec<_> =
-            self.sealed.par_iter().map(|sealed| sealed.search(query, k, how)).collect();
+    fn rank(&self, query: &Query, k: usize, request: &Request) -> Result<Ranked<'_>> {
+        let how =
+            if request.exact { Search::Exact } else { Search::Graph { ef: EF_DEFAULT.max(k) } };
+        let filter = request.filter.as_ref();
+        let search = |sealed: &Sealed| sealed.search(query, k, how, filter);
+        let found: Vec<_> = self.sealed.par_iter().map(search).collect::<Result<_>>()?;
         let exact = found.iter().all(|found| found.exact);
-        let compared = self.n_unsealed() + found.iter().map(|found| found.compared).sum::<usize>();
+        let mut compared = found.iter().map(|found| found.compared).sum::<usize>();
         let mut rows: Vec<Candidate<'_>> = Vec::new();
         for (sealed, found) in self.sealed.iter().zip(found) {
             rows.extend(
@@ -210,14 +228,14 @@ impl View {
                     .map(|hit| (hit.score, sealed.row_id(hit.row), Place::Sealed(sealed, hit.row))),
             );
         }
-        let unsealed = self.unsealed.iter().flat_map(|run| run.iter());
+        let unsealed = self.passing(filter).inspect(|_| compared += 1);
         for (row, score) in index::scan(unsealed, query, k) {
             let place = self.place(row).expect("a scanned row is in the view it was scanned in");
             rows.push((score, row, place));
         }
         rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         rows.truncate(k);
-        Ranked { rows, exact, compared }
+        Ok(Ranked { rows, exact, compared })
     }
 }
 

@@ -11,12 +11,13 @@ use crate::collection::{self, Change, Collection, CollectionRecord, Ledger};
 use crate::disk::{self, Need};
 use crate::document::{Document, DocumentInfo, MAX_ID_BYTES, Source, shorten};
 use crate::error::{Error, Result, RowProblem};
+use crate::filter::fields::{self, Fields, MAX_META_DEPTH};
 use crate::key::{self, Key};
 use crate::record::{self, MAX_PAYLOAD_BYTES};
 use crate::row::{self, Run};
 use crate::seal;
 use crate::space::Space;
-use crate::store::Store;
+use crate::store::{Store, Writer};
 use crate::tree::Batch;
 use crate::view::View;
 
@@ -113,8 +114,8 @@ impl Store {
         change.batch.put(&Key::document(number, &document.id), &info.encode()?);
         let mut run = Run::new(change.next_row, collection.space.full_width);
         for (chunk_idx, (chunk, row)) in document.chunks.iter().zip(change.next_row..).enumerate() {
-            let info = row::encode_info(&document.id, chunk_idx as u32, chunk);
-            let payload = row::encode_row(&info, &chunk.vector);
+            let row_info = row::encode_info(&document.id, chunk_idx as u32, chunk);
+            let payload = row::encode_row(&row_info, &chunk.vector);
             if payload.len() > MAX_PAYLOAD_BYTES {
                 let problem = format!(
                     "chunk {chunk_idx} has {} bytes, {MAX_PAYLOAD_BYTES} is the most",
@@ -123,13 +124,15 @@ impl Store {
                 return Err(Error::Document { id: shorten(&document.id), problem });
             }
             change.batch.put(&Key::Row { collection: number, row }, &payload);
-            run.push(&info, &chunk.vector);
+            run.push(&row_info, &chunk.vector);
         }
+        run.describe(&Fields::of_document(&info))?;
         change.add(run);
         Ok(())
     }
 
-    /// Gives stored documents new stat stamps, for files whose content did not change. Unknown ids are skipped.
+    /// Gives stored documents new stat stamps, for files whose content did not change. Unknown ids are skipped. What
+    /// filters know as `time` and `indexed` stays; path and kind are to be those of the stored source.
     ///
     /// # Errors
     /// Errors of the disk; [`Error::Corrupt`] if a document's record is damaged.
@@ -162,20 +165,29 @@ impl Store {
     /// Errors of the disk; [`Error::Corrupt`] if a document's record is damaged.
     pub fn delete(&self, collection: &str, ids: &[String]) -> Result<usize> {
         let collection = self.collection(collection)?;
-        let mut writer = self.writer();
-        let ledger = writer.ledger(&collection);
+        self.delete_all(&mut self.writer(), &collection, ids)
+    }
+
+    /// Deletes documents; the caller holds the writer's mutex.
+    pub(crate) fn delete_all(
+        &self,
+        writer: &mut Writer,
+        collection: &Collection,
+        ids: &[String],
+    ) -> Result<usize> {
+        let ledger = writer.ledger(collection);
         let mut n_deleted = 0;
         // An id given twice counts once: within a batch by the set, after it because its record is gone.
         for ids in ids.chunks(BATCH_REMOVALS) {
             let mut change = Change::new(ledger);
             for id in ids.iter().collect::<HashSet<_>>() {
                 if let Some(old) = collection::read_document(self.tree(), collection.number, id)? {
-                    change.retire(self.tree(), &collection, ledger, &old)?;
+                    change.retire(self.tree(), collection, ledger, &old)?;
                     n_deleted += 1;
                 }
             }
             disk::require(self.dir(), Need::Removal(change.batch.n_bytes()))?;
-            change.commit(self.tree(), &collection, ledger)?;
+            change.commit(self.tree(), collection, ledger)?;
         }
         Ok(n_deleted)
     }
@@ -248,6 +260,8 @@ fn check_document(document: &Document, space: &Space) -> Result<()> {
         format!("its id has {} bytes, {MAX_ID_BYTES} is the most", document.id.len())
     } else if document.chunks.len() > u32::MAX as usize {
         format!("it has {} chunks", document.chunks.len())
+    } else if fields::is_too_deep(&document.meta) {
+        format!("its metadata is nested more than {MAX_META_DEPTH} deep; flatten it")
     } else {
         for (chunk_idx, chunk) in document.chunks.iter().enumerate() {
             let values = chunk.vector.iter().map(|value| value.to_f32());

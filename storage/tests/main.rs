@@ -4,6 +4,7 @@
 //! - `concurrent`: searches beside writers and seals see whole documents of one moment, and wait for nobody.
 //! - `merge`: merging and compaction lose nothing, wait for nobody, give space back.
 //! - `crash`: a child process is killed at random moments; what it acknowledged is there.
+//! - `filter`: searches among rows that pass a filter, against conditions written in Rust.
 //! - `lock`: a second opener learns who has the database, at once.
 //! - `disk`: full, read-only, not a database, another version.
 //! - `files`: our own files cut short.
@@ -14,6 +15,7 @@ mod content;
 mod crash;
 mod disk;
 mod files;
+mod filter;
 mod lock;
 mod merge;
 mod model;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use proptest::prelude::*;
-use storage::{Document, DocumentInfo, Hit, Request, Store, StoredChunk};
+use storage::{ContentStamps, Document, DocumentInfo, Hit, Request, Store, StoredChunk};
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES, WIDTH};
@@ -39,6 +39,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 #[derive(Default)]
 pub(crate) struct Model {
     documents: BTreeMap<String, (Document, u64)>,
+    stamps: BTreeMap<String, ContentStamps>,
     next_row: u64,
 }
 
@@ -46,6 +47,12 @@ impl Model {
     pub(crate) fn put(&mut self, document: Document) {
         let first_row = self.next_row;
         self.next_row += document.chunks.len() as u64;
+        let stamps = document.source.as_ref().map(|source| ContentStamps {
+            mtime_ns: source.mtime_ns,
+            indexed_at_ns: source.indexed_at_ns,
+        });
+        self.stamps.remove(&document.id);
+        self.stamps.extend(stamps.map(|stamps| (document.id.clone(), stamps)));
         self.documents.insert(document.id.clone(), (document, first_row));
     }
 
@@ -67,6 +74,7 @@ impl Model {
             meta: document.meta.clone(),
             n_chunks: document.chunks.len() as u32,
             first_row: *first_row,
+            content_stamps: self.stamps.get(id).copied(),
         })
     }
 
