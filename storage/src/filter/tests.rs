@@ -72,6 +72,8 @@ fn twin(condition: &Condition, meta: &Value) -> i8 {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn fields_say_what_a_walk_through_the_json_says(
         meta in arbitrary::meta(), filter in arbitrary::filter(),

@@ -12,8 +12,6 @@ mod bytes;
 mod dictionary;
 
 #[cfg(test)]
-mod measure;
-#[cfg(test)]
 mod tests;
 
 use std::ops::Range;

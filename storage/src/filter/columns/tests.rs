@@ -1,5 +1,7 @@
 //! Columns against the definition, merged columns against built ones, and damaged bytes.
 
+mod measure;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -34,6 +36,8 @@ fn documents() -> impl Strategy<Value = Vec<(Map<String, Value>, usize)>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn columns_select_what_the_definition_accepts(
         documents in documents(), filters in prop::collection::vec(arbitrary::filter(), 4),

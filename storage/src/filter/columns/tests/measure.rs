@@ -3,8 +3,8 @@
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
-use super::*;
 use crate::document::{ContentStamps, DocumentInfo, Source};
+use crate::filter::columns::*;
 use crate::filter::fields::Fields;
 
 const CHUNKS: usize = 10;
