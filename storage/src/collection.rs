@@ -62,9 +62,28 @@ pub(crate) struct Ledger {
     pub(crate) tombstones: BTreeMap<u64, Bitmap>,
     /// First rows of segments that could not be opened.
     pub(crate) lost: BTreeSet<u64>,
+    /// Records that could not be read when opening and were worked out from the others.
+    pub(crate) rebuilt: BTreeSet<Vec<u8>>,
 }
 
 impl Ledger {
+    pub(crate) fn is_dead(&self, row: u64) -> bool {
+        let block = self.tombstones.get(&(row / BLOCK_ROWS));
+        block.is_some_and(|bitmap| bitmap.contains((row % BLOCK_ROWS) as usize))
+    }
+
+    /// Takes rows from the dead ones; returns the blocks that changed.
+    pub(crate) fn clear(&mut self, rows: &[u64]) -> BTreeMap<u64, Bitmap> {
+        let mut changed = BTreeMap::new();
+        for row in rows {
+            if let Some(bitmap) = self.tombstones.get_mut(&(row / BLOCK_ROWS)) {
+                bitmap.remove((row % BLOCK_ROWS) as usize);
+                changed.insert(row / BLOCK_ROWS, bitmap.clone());
+            }
+        }
+        changed
+    }
+
     /// The dead rows of a range, rising.
     pub(crate) fn dead_in(&self, rows: Range<u64>) -> impl Iterator<Item = u64> {
         let blocks = self.tombstones.range(rows.start / BLOCK_ROWS..rows.end.div_ceil(BLOCK_ROWS));
@@ -119,7 +138,17 @@ impl Change {
         for stored in tree.stored_keys(key..=key)? {
             self.batch.remove_stored(stored);
         }
-        let rows = document.rows();
+        self.drop_rows(tree, collection, ledger, document.rows())
+    }
+
+    /// Removes rows: unsealed ones are dropped, sealed ones get a tombstone.
+    pub(crate) fn drop_rows(
+        &mut self,
+        tree: &Tree,
+        collection: &Collection,
+        ledger: &Ledger,
+        rows: Range<u64>,
+    ) -> Result<()> {
         let Some(last) = rows.end.checked_sub(1).filter(|_| !rows.is_empty()) else {
             return Ok(());
         };

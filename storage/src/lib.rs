@@ -5,6 +5,8 @@
 //!
 //! - [`Store`] is the front door; [`Document`] goes in, [`DocumentInfo`], [`StoredChunk`] and [`Answer`] come out.
 //! - `write` changes, in batches that are on disk when they return; `recover` opens after whatever happened; `status` tells.
+//! - `fsck` checks every byte and repairs: `rebuild` works out damaged records, `salvage` makes a segment anew from what is
+//!   good in it.
 //! - `seal` turns unsealed rows into a segment, `merge` several segments into one where `plan` finds it worth it, `compact`
 //!   all of them; `draft` is a segment in the making.
 //! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a whole.
@@ -21,9 +23,12 @@ mod store;
 
 mod compact;
 mod draft;
+mod fsck;
 mod merge;
 mod plan;
+mod rebuild;
 mod recover;
+mod salvage;
 mod seal;
 mod status;
 mod write;
@@ -56,6 +61,7 @@ mod damage;
 pub use compact::Compacted;
 pub use document::{Chunk, Document, DocumentInfo, Source, StoredChunk};
 pub use error::{Error, Result, RowProblem};
+pub use fsck::Finding;
 pub use index::SegmentStats;
 pub use request::Request;
 pub use space::Space;

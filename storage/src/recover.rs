@@ -2,7 +2,8 @@
 //!
 //! 1. The path is a database, or empty, or new; nothing else is touched. Then the lock is taken.
 //! 2. The format is read, or written if there is none yet. Half-written files are removed.
-//! 3. sled opens. Collections, counters and tombstones are read; damage there is an error.
+//! 3. sled opens. Collections, counters and tombstones are read. A counter or tombstones that are damaged are worked out
+//!    from the other records, with a warning; a damaged collection is left alone, with a warning, and the others work.
 //! 4. Segments are mapped and their headers checked, unsealed rows are read into memory; damage there is a warning,
 //!    and the rest works.
 //! 5. Segment files that no record names are removed: a crash came between writing and publishing them.
@@ -20,6 +21,7 @@ use crate::draft::SUFFIX;
 use crate::error::{Error, Result, io};
 use crate::key::{self, FIRST_COLLECTION, Key, Tag};
 use crate::lock::{self, Lock};
+use crate::rebuild;
 use crate::record;
 use crate::row::{self, Run};
 use crate::sealed::{Sealed, SegmentRecord};
@@ -71,13 +73,22 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
     let mut all_named = true;
     for (number, record) in read_collections(&tree)? {
         next_collection = next_collection.max(number.saturating_add(1));
-        let mut ledger = read_ledger(&tree, number)?;
+        let record: CollectionRecord = match record {
+            Ok(record) => record,
+            Err(error) => {
+                all_named = false;
+                warnings.push(format!("one collection cannot be used: {error}"));
+                continue;
+            }
+        };
+        let mut ledger = read_ledger(&tree, number, &mut warnings)?;
         let records = read_segment_records(&tree, number, &mut ledger.lost, &mut warnings)?;
         named.extend(records.iter().map(|record| record.name.clone()));
         // A damaged record may be the one that names a file.
         all_named &= ledger.lost.is_empty();
         let sealed =
             open_segments(&segments_dir, records, &record, &mut ledger.lost, &mut warnings);
+        rebuild::tombstones(&tree, number, &sealed, &mut ledger)?;
         let sealed = bury(sealed, &ledger);
         let unsealed = read_rows(&tree, number, &record.space, &mut warnings)?;
         let collection = Collection::new(number, record, View::new(sealed, unsealed));
@@ -178,33 +189,51 @@ fn remove_files(dir: &Path, unwanted: &dyn Fn(&str) -> bool) -> Result<()> {
     Ok(())
 }
 
-fn read_collections(tree: &Tree) -> Result<Vec<(u32, CollectionRecord)>> {
+fn read_collections(tree: &Tree) -> Result<Vec<(u32, Result<CollectionRecord>)>> {
     let mut collections = Vec::new();
     tree.scan(&key::collections(), &mut |key, payload| {
         if let Key::Collection { number } = key {
-            collections.push((number, record::decode(key, &payload?)?));
+            collections.push((number, payload.and_then(|payload| record::decode(key, &payload))));
         }
         Ok(())
     })?;
     Ok(collections)
 }
 
-fn read_ledger(tree: &Tree, number: u32) -> Result<Ledger> {
+/// Reads counter and tombstones; of what is damaged, `rebuilt` has the keys.
+fn read_ledger(tree: &Tree, number: u32, warnings: &mut Vec<String>) -> Result<Ledger> {
+    let mut ledger = Ledger::default();
     let key = Key::NextRow { collection: number };
-    let next_row = match tree.get(&key)? {
-        Some(payload) => collection::decode_next_row(&key, &payload)?,
-        None => 0,
-    };
-    let mut tombstones = BTreeMap::new();
+    let next_row = tree.get(&key).and_then(|payload| {
+        payload.map_or(Ok(0), |payload| collection::decode_next_row(&key, &payload))
+    });
+    match next_row {
+        Ok(next_row) => ledger.next_row = next_row,
+        Err(error) if error.is_corruption() => {
+            ledger.rebuilt.insert(key.encode());
+            ledger.next_row = rebuild::next_row(tree, number)?;
+            warnings.push(format!("{error}; it was worked out from the other records"));
+        }
+        Err(error) => return Err(error),
+    }
     tree.scan(&key::prefix(number, Tag::Tombstones), &mut |key, payload| {
-        if let Key::Tombstones { block, .. } = key {
-            let bitmap = Bitmap::from_block(&payload?)
-                .ok_or_else(|| Error::corrupt(key, "it is not as long as a block"))?;
-            tombstones.insert(block, bitmap);
+        let Key::Tombstones { block, .. } = key else { return Ok(()) };
+        let bitmap = payload.and_then(|payload| {
+            Bitmap::from_block(&payload)
+                .ok_or_else(|| Error::corrupt(key, "it is not as long as a block"))
+        });
+        match bitmap {
+            Ok(bitmap) => {
+                ledger.tombstones.insert(block, bitmap);
+            }
+            Err(error) => {
+                ledger.rebuilt.insert(key.encode());
+                warnings.push(format!("{error}; they were worked out from the documents"));
+            }
         }
         Ok(())
     })?;
-    Ok(Ledger { next_row, tombstones, lost: BTreeSet::new() })
+    Ok(ledger)
 }
 
 /// The records of a collection's segments that can be read; a warning for each that cannot, and its first row in `lost`.

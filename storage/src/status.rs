@@ -67,8 +67,19 @@ impl Store {
     /// Errors of the disk.
     pub fn status(&self) -> Result<Status> {
         let mut collections = Vec::new();
+        let mut warnings = self.warnings();
         for collection in self.all() {
             let view = collection.view();
+            for sealed in view.sealed() {
+                if let Some(problem) = sealed.segment().noticed() {
+                    warnings.push(format!(
+                        "searches of segment {} of collection {} compare all its rows, which is slow: {problem}; \
+                         a check that repairs builds its graph anew",
+                        sealed.name(),
+                        collection.name
+                    ));
+                }
+            }
             let segments = view.sealed().iter().map(|sealed| SegmentStatus {
                 name: sealed.name().to_owned(),
                 rows: sealed.n_rows(),
@@ -94,7 +105,7 @@ impl Store {
             format: FORMAT,
             collections,
             engine_bytes: disk::files_bytes(&self.dir().join(ENGINE_DIR)),
-            warnings: self.warnings(),
+            warnings,
         })
     }
 }

@@ -241,6 +241,10 @@ impl Store {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(crate) fn forget_warnings(&self) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Notes damage that is no error for who met it; once, however often it is met.
     pub(crate) fn warn(&self, warning: String) {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
