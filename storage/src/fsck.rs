@@ -18,6 +18,7 @@ use crate::draft::SUFFIX;
 use crate::error::{Result, io};
 use crate::key::{self, Key, Tag};
 use crate::listing;
+use crate::manifest;
 use crate::merge;
 use crate::rebuild::Documents;
 use crate::record;
@@ -81,7 +82,19 @@ impl Store {
         if all_known {
             self.check_files(&writer, repair, &mut findings)?;
         }
+        if let Err(error) = manifest::read(self.dir()) {
+            findings.push(Finding {
+                what: format!("file {}", manifest::FILE_NAME),
+                collection: None,
+                problem: error.to_string(),
+                remedy: "a repair writes it anew; only readers in other processes need it"
+                    .to_owned(),
+                documents: Vec::new(),
+                repaired: repair,
+            });
+        }
         if repair {
+            self.publish(&writer)?;
             merge::sweep(self, &mut writer);
             if findings.iter().all(|finding| finding.repaired) {
                 self.forget_warnings();
@@ -114,7 +127,7 @@ impl Store {
             }
         }
         let dir = self.segments_dir();
-        for name in names_in(&dir)? {
+        for name in disk::names_in(&dir)? {
             let is_ours = name.ends_with(SUFFIX) || name.ends_with(PART_SUFFIX);
             if !is_ours || named.contains(&name) {
                 continue;
@@ -200,7 +213,7 @@ impl Check<'_> {
                 Ok(Some(record)) => {
                     Sealed::adopt(&dir, &record.name, first_row, &self.collection.space)
                 }
-                _ => names_in(&dir)?
+                _ => disk::names_in(&dir)?
                     .into_iter()
                     .filter(|name| name.ends_with(SUFFIX))
                     .find_map(|name| Sealed::adopt(&dir, &name, first_row, &self.collection.space)),
@@ -497,15 +510,6 @@ fn listed(view: &View, id: &str, row: u64) -> Option<DocumentInfo> {
     let infos = records.iter().filter_map(|record| listing::decode(sealed.name(), record).ok());
     let is_live = |row: u64| sealed.find(row).is_some_and(|at: RowId| sealed.is_live(at));
     infos.into_iter().find(|info| info.id == id && info.rows().all(is_live))
-}
-
-fn names_in(dir: &std::path::Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io("list", dir))? {
-        names.push(entry.map_err(io("list", dir))?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //!   good in it.
 //! - `seal` turns unsealed rows into a segment, `merge` several segments into one where `plan` finds it worth it, `compact`
 //!   all of them; `draft` is a segment in the making.
+//! - [`Reader`] searches in other processes what the writer's `manifest` names; `backup` copies a database and
+//!   [`restore`] takes a copy back.
 //! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a whole.
 //! - `tree` is the only file that knows sled; `key` and `record` say what is in it, byte by byte; `row`, `texts`,
 //!   `listing`,
@@ -21,11 +23,14 @@
 
 mod store;
 
+mod backup;
 mod compact;
 mod draft;
 mod fsck;
+mod manifest;
 mod merge;
 mod plan;
+mod reader;
 mod rebuild;
 mod recover;
 mod salvage;
@@ -58,11 +63,13 @@ mod map;
 #[cfg(test)]
 mod damage;
 
+pub use backup::restore;
 pub use compact::Compacted;
 pub use document::{Chunk, Document, DocumentInfo, Source, StoredChunk};
 pub use error::{Error, Result, RowProblem};
 pub use fsck::Finding;
 pub use index::SegmentStats;
+pub use reader::Reader;
 pub use request::Request;
 pub use space::Space;
 pub use status::{CollectionStatus, SegmentStatus, Status};

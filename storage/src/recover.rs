@@ -6,7 +6,8 @@
 //!    from the other records, with a warning; a damaged collection is left alone, with a warning, and the others work.
 //! 4. Segments are mapped and their headers checked, unsealed rows are read into memory; damage there is a warning,
 //!    and the rest works.
-//! 5. Segment files that no record names are removed: a crash came between writing and publishing them.
+//! 5. `MANIFEST` is written for readers.
+//! 6. Segment files that no record names are removed: a crash came between writing and publishing them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -21,6 +22,7 @@ use crate::draft::SUFFIX;
 use crate::error::{Error, Result, io};
 use crate::key::{self, FIRST_COLLECTION, Key, Tag};
 use crate::lock::{self, Lock};
+use crate::manifest;
 use crate::rebuild;
 use crate::record;
 use crate::row::{self, Run};
@@ -95,6 +97,8 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
         ledgers.insert(number, ledger);
         collections.insert(collection.name.clone(), Arc::new(collection));
     }
+    // Before files go that the one before may name.
+    manifest::write(dir, collections.values().map(|each| &**each), &ledgers)?;
     if all_named {
         remove_unnamed(&segments_dir, &named)?;
     }
@@ -122,39 +126,76 @@ fn check_path(dir: &Path) -> Result<()> {
     if dir.join(FORMAT_FILE).exists() {
         return Ok(());
     }
-    for entry in fs::read_dir(dir).map_err(io("list", dir))? {
-        let name = entry.map_err(io("list", dir))?.file_name();
-        let name = name.to_string_lossy();
-        let ours = [lock::FILE_NAME, FORMAT_FILE, IGNORE_FILE, ENGINE_DIR, SEGMENTS_DIR];
-        if !ours.contains(&name.strip_suffix(PART_SUFFIX).unwrap_or(&name)) {
-            return Err(not_a_database(&format!(
-                "it is no database and holds other things ({name})"
-            )));
+    match foreign(dir)? {
+        Some(name) => {
+            Err(not_a_database(&format!("it is no database and holds other things ({name})")))
         }
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The name of something in a directory that no database has, if there is any.
+fn foreign(dir: &Path) -> Result<Option<String>> {
+    let [engine, new_engine] = engine_dirs();
+    let ours = [
+        lock::FILE_NAME,
+        FORMAT_FILE,
+        IGNORE_FILE,
+        SEGMENTS_DIR,
+        manifest::FILE_NAME,
+        &engine,
+        &new_engine,
+    ];
+    let is_foreign =
+        |name: &String| !ours.contains(&name.strip_suffix(PART_SUFFIX).unwrap_or(name));
+    Ok(disk::names_in(dir)?.into_iter().find(is_foreign))
+}
+
+/// True if this is a directory that holds what databases hold and nothing else.
+pub(crate) fn holds_only_ours(dir: &Path) -> Result<bool> {
+    Ok(dir.is_dir() && foreign(dir)?.is_none())
+}
+
+/// The directories that hold what is in sled; after a crash both may be there.
+pub(crate) fn engine_dirs() -> [String; 2] {
+    [ENGINE_DIR.to_owned(), format!("{ENGINE_DIR}{}", tree::NEW_SUFFIX)]
+}
+
+/// Checks that a directory is a database of this format, without writing to it.
+pub(crate) fn check_readable(dir: &Path) -> Result<()> {
+    if dir.join(FORMAT_FILE).is_file() {
+        return read_format(dir);
+    }
+    let found = "it is no database".to_owned();
+    Err(Error::NotADatabase { dir: dir.to_owned(), found })
+}
+
+/// Makes a new directory a database of this format.
+pub(crate) fn write_format(dir: &Path) -> Result<()> {
+    disk::write_file(dir, IGNORE_FILE, b"*\n")?;
+    disk::write_file(dir, FORMAT_FILE, format!("{FORMAT_PREFIX}{FORMAT}\n").as_bytes())
 }
 
 /// Reads the version, or writes it into a new database. The caller holds the lock.
 fn check_format(dir: &Path) -> Result<()> {
+    let path = dir.join(FORMAT_FILE);
+    if path.exists() {
+        return read_format(dir);
+    }
+    // The version is written before sled exists, so sled without it means that the file was lost.
+    if dir.join(ENGINE_DIR).exists() {
+        return Err(Error::corrupt(path.display(), "it is missing"));
+    }
+    write_format(dir)
+}
+
+fn read_format(dir: &Path) -> Result<()> {
     let path = dir.join(FORMAT_FILE);
     match fs::metadata(&path) {
         Ok(metadata) if metadata.len() > MAX_FORMAT_BYTES => {
             return Err(Error::corrupt(path.display(), "it is too long"));
         }
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            // The version is written before sled exists, so sled without it means that the file was lost.
-            if dir.join(ENGINE_DIR).exists() {
-                return Err(Error::corrupt(path.display(), "it is missing"));
-            }
-            disk::write_file(dir, IGNORE_FILE, b"*\n")?;
-            return disk::write_file(
-                dir,
-                FORMAT_FILE,
-                format!("{FORMAT_PREFIX}{FORMAT}\n").as_bytes(),
-            );
-        }
         Err(error) => return Err(io("look at", &path)(error)),
     }
     let bytes = fs::read(&path).map_err(io("read", &path))?;

@@ -134,6 +134,11 @@ impl Sealed {
         self.segment.verify().map_err(|source| self.damaged(source))
     }
 
+    /// The same segment without dead rows.
+    pub(crate) fn all_live(&self) -> Sealed {
+        Sealed { live: None, ..self.clone() }
+    }
+
     /// The same segment with more dead rows; rows of other segments are left out.
     pub(crate) fn with_dead(&self, rows: impl Iterator<Item = u64>) -> Sealed {
         let mut live = self.live.as_deref().cloned().unwrap_or_else(|| RowSet::all(self.n_rows()));

@@ -14,6 +14,7 @@ use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
 use crate::key;
 use crate::lock::Lock;
+use crate::manifest;
 use crate::recover::{self, Recovered};
 use crate::request::Request;
 use crate::row;
@@ -218,6 +219,12 @@ impl Store {
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the manifest that readers in other processes follow.
+    pub(crate) fn publish(&self, writer: &Writer) -> Result<()> {
+        let collections = self.all();
+        manifest::write(&self.dir, collections.iter().map(|each| &**each), &writer.ledgers)
     }
 
     pub(crate) fn merging(&self) -> MutexGuard<'_, ()> {

@@ -312,7 +312,7 @@ const SHRINK_FACTOR: u64 = 5;
 const SHRINK_SLACK_BYTES: u64 = 2 << 20;
 
 /// How the name of a directory ends that is complete and takes the tree's place.
-const NEW_SUFFIX: &str = ".new";
+pub(crate) const NEW_SUFFIX: &str = ".new";
 
 /// Finishes a swap of directories that a crash may have interrupted, and removes what is left of one that never began.
 ///

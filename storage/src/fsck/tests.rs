@@ -63,7 +63,7 @@ fn reopen(dir: &Path, store: Store) -> Store {
 }
 
 fn segment(dir: &Path) -> PathBuf {
-    dir.join("segments").join(names_in(&dir.join("segments")).unwrap().remove(0))
+    dir.join("segments").join(disk::names_in(&dir.join("segments")).unwrap().remove(0))
 }
 
 /// Where a part lies in a segment's file.
@@ -120,7 +120,7 @@ fn damage_of_any_part_but_rows_and_texts_is_repaired_without_loss() {
         assert_eq!(store.check(false).unwrap(), [], "{tag:?}");
         assert_eq!(all(&store), before);
         assert_eq!(store.chunk_rows("c").unwrap().len(), 12, "{tag:?}");
-        assert_eq!(names_in(&dir.path().join("segments")).unwrap().len(), 1);
+        assert_eq!(disk::names_in(&dir.path().join("segments")).unwrap().len(), 1);
     }
 }
 
