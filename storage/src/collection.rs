@@ -86,7 +86,9 @@ impl Ledger {
 
     /// The dead rows of a range, rising.
     pub(crate) fn dead_in(&self, rows: Range<u64>) -> impl Iterator<Item = u64> {
-        let blocks = self.tombstones.range(rows.start / BLOCK_ROWS..rows.end.div_ceil(BLOCK_ROWS));
+        // A damaged segment may say that its last row comes before its first.
+        let end = rows.end.max(rows.start).div_ceil(BLOCK_ROWS);
+        let blocks = self.tombstones.range(rows.start / BLOCK_ROWS..end);
         let all = blocks.flat_map(|(block, bitmap)| {
             let set = (0..BLOCK_ROWS).filter(|idx| bitmap.contains(*idx as usize));
             set.map(|idx| block.saturating_mul(BLOCK_ROWS).saturating_add(idx))

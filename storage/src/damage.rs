@@ -291,7 +291,6 @@ fn segments_on_both_sides_of_a_lost_one_are_not_merged() {
 
 #[test]
 fn a_crash_at_any_step_of_swapping_sled_leaves_all_records() {
-    use crate::tree::finish_swap;
     let (dir, store) = two_documents();
     let path = |name: &str| dir.path().join(name);
     let content = store.tree().content().unwrap();
@@ -312,7 +311,7 @@ fn a_crash_at_any_step_of_swapping_sled_leaves_all_records() {
     fs::rename(path("sled"), path("sled.part")).unwrap();
     check();
     fs::create_dir(path("sled.part")).unwrap();
-    finish_swap(&path("sled")).unwrap();
+    crate::swap::finish(&path("sled")).unwrap();
     check();
 }
 

@@ -54,6 +54,7 @@ mod texts;
 
 mod key;
 mod record;
+mod swap;
 mod tree;
 
 mod disk;

@@ -188,9 +188,8 @@ impl State {
             let old = old.map(Collection::view);
             let mut segments = Vec::new();
             for record in &entry.segments {
-                let opened = old.iter().flat_map(|view| view.sealed());
-                let opened = opened.filter(|sealed| sealed.record() == record).next();
-                let sealed = match opened {
+                let mut opened = old.iter().flat_map(|view| view.sealed());
+                let sealed = match opened.find(|sealed| sealed.record() == record) {
                     Some(sealed) => Ok(sealed.all_live()),
                     None => Sealed::open(&dir.join(SEGMENTS_DIR), record.clone(), &entry.space),
                 };

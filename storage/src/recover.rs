@@ -28,7 +28,8 @@ use crate::record;
 use crate::row::{self, Run};
 use crate::sealed::{Sealed, SegmentRecord};
 use crate::space::Space;
-use crate::tree::{self, Tree};
+use crate::swap;
+use crate::tree::Tree;
 use crate::view::View;
 
 /// The version of the format that this program reads and writes.
@@ -63,7 +64,7 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
     let segments_dir = dir.join(SEGMENTS_DIR);
     fs::create_dir_all(&segments_dir).map_err(io("create", &segments_dir))?;
     remove_half_written(&segments_dir)?;
-    tree::finish_swap(&dir.join(ENGINE_DIR))?;
+    swap::finish(&dir.join(ENGINE_DIR))?;
     let tree = Tree::open(&dir.join(ENGINE_DIR))?;
     disk::sync_dir(dir)?;
 
@@ -158,7 +159,7 @@ pub(crate) fn holds_only_ours(dir: &Path) -> Result<bool> {
 
 /// The directories that hold what is in sled; after a crash both may be there.
 pub(crate) fn engine_dirs() -> [String; 2] {
-    [ENGINE_DIR.to_owned(), format!("{ENGINE_DIR}{}", tree::NEW_SUFFIX)]
+    [ENGINE_DIR.to_owned(), format!("{ENGINE_DIR}{}", swap::NEW_SUFFIX)]
 }
 
 /// Checks that a directory is a database of this format, without writing to it.
