@@ -62,12 +62,33 @@ pub(crate) struct Ledger {
     pub(crate) tombstones: BTreeMap<u64, Bitmap>,
     /// First rows of segments that could not be opened.
     pub(crate) lost: BTreeSet<u64>,
+    /// Records that could not be read when opening and were worked out from the others.
+    pub(crate) rebuilt: BTreeSet<Vec<u8>>,
 }
 
 impl Ledger {
+    pub(crate) fn is_dead(&self, row: u64) -> bool {
+        let block = self.tombstones.get(&(row / BLOCK_ROWS));
+        block.is_some_and(|bitmap| bitmap.contains((row % BLOCK_ROWS) as usize))
+    }
+
+    /// Takes rows from the dead ones; returns the blocks that changed.
+    pub(crate) fn clear(&mut self, rows: &[u64]) -> BTreeMap<u64, Bitmap> {
+        let mut changed = BTreeMap::new();
+        for row in rows {
+            if let Some(bitmap) = self.tombstones.get_mut(&(row / BLOCK_ROWS)) {
+                bitmap.remove((row % BLOCK_ROWS) as usize);
+                changed.insert(row / BLOCK_ROWS, bitmap.clone());
+            }
+        }
+        changed
+    }
+
     /// The dead rows of a range, rising.
     pub(crate) fn dead_in(&self, rows: Range<u64>) -> impl Iterator<Item = u64> {
-        let blocks = self.tombstones.range(rows.start / BLOCK_ROWS..rows.end.div_ceil(BLOCK_ROWS));
+        // A damaged segment may say that its last row comes before its first.
+        let end = rows.end.max(rows.start).div_ceil(BLOCK_ROWS);
+        let blocks = self.tombstones.range(rows.start / BLOCK_ROWS..end);
         let all = blocks.flat_map(|(block, bitmap)| {
             let set = (0..BLOCK_ROWS).filter(|idx| bitmap.contains(*idx as usize));
             set.map(|idx| block.saturating_mul(BLOCK_ROWS).saturating_add(idx))
@@ -119,7 +140,17 @@ impl Change {
         for stored in tree.stored_keys(key..=key)? {
             self.batch.remove_stored(stored);
         }
-        let rows = document.rows();
+        self.drop_rows(tree, collection, ledger, document.rows())
+    }
+
+    /// Removes rows: unsealed ones are dropped, sealed ones get a tombstone.
+    pub(crate) fn drop_rows(
+        &mut self,
+        tree: &Tree,
+        collection: &Collection,
+        ledger: &Ledger,
+        rows: Range<u64>,
+    ) -> Result<()> {
         let Some(last) = rows.end.checked_sub(1).filter(|_| !rows.is_empty()) else {
             return Ok(());
         };
@@ -141,6 +172,11 @@ impl Change {
         }
         self.dead.push(rows);
         Ok(())
+    }
+
+    /// True if rows in segments die by it.
+    pub(crate) fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
     }
 
     /// Puts the change on disk, then into memory. The caller has asked for the space.

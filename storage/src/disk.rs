@@ -116,6 +116,18 @@ impl Write for Hashing {
     }
 }
 
+/// The names of all that is directly in a directory, in order.
+pub(crate) fn names_in(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(error::io("list", dir))? {
+        names.push(
+            entry.map_err(error::io("list", dir))?.file_name().to_string_lossy().into_owned(),
+        );
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// Removes a directory and all in it, if it is there.
 pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {

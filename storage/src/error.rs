@@ -31,6 +31,20 @@ pub enum Error {
         /// What is there instead.
         found: String,
     },
+    /// A copy cannot be written to this path.
+    Target {
+        /// The path.
+        dir: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// What readers need is missing or damaged; all else may be well.
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The database was written by another version of this program.
     Format {
         /// The database.
@@ -176,7 +190,13 @@ pub enum RowProblem {
 impl Error {
     /// True if stored bytes are not what was written.
     pub fn is_corruption(&self) -> bool {
-        matches!(self, Error::Corrupt { .. } | Error::Segment { .. } | Error::Unreachable { .. })
+        matches!(
+            self,
+            Error::Corrupt { .. }
+                | Error::Segment { .. }
+                | Error::Unreachable { .. }
+                | Error::Manifest { .. }
+        )
     }
 
     /// True if the caller asked for something that cannot be.
@@ -280,6 +300,16 @@ impl fmt::Display for Error {
                 f,
                 "cannot open {} as a database: {found}; name an empty or new directory",
                 dir.display()
+            ),
+            Error::Target { dir, found } => write!(
+                f,
+                "cannot write a copy to {}: {found}; name an empty or new directory",
+                dir.display()
+            ),
+            Error::Manifest { path, problem } => write!(
+                f,
+                "cannot read {}: {problem}; open the database for writing once, which writes it anew",
+                path.display()
             ),
             Error::Format { dir, found, expected } => {
                 write!(

@@ -5,9 +5,13 @@
 //!
 //! - [`Store`] is the front door; [`Document`] goes in, [`DocumentInfo`], [`StoredChunk`] and [`Answer`] come out.
 //! - `write` changes, in batches that are on disk when they return; `recover` opens after whatever happened; `status` tells.
+//! - `fsck` checks every byte and repairs: `rebuild` works out damaged records, `salvage` makes a segment anew from what is
+//!   good in it.
 //! - `seal` turns unsealed rows into a segment, `merge` several segments into one where `plan` finds it worth it, `compact`
 //!   all of them; `draft` is a segment in the making.
 //! - `filter` says which rows a search may return: [`Filter`] from text or JSON, and columns of metadata in segments.
+//! - [`Reader`] searches in other processes what the writer's `manifest` names; `backup` copies a database and
+//!   [`restore`] takes a copy back.
 //! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a whole; `passages` shapes what
 //!   they answer.
 //! - `tree` is the only file that knows sled; `key` and `record` say what is in it, byte by byte; `row`, `texts`,
@@ -21,11 +25,17 @@
 
 mod store;
 
+mod backup;
 mod compact;
 mod draft;
+mod fsck;
+mod manifest;
 mod merge;
 mod plan;
+mod reader;
+mod rebuild;
 mod recover;
+mod salvage;
 mod seal;
 mod status;
 mod write;
@@ -48,6 +58,7 @@ mod texts;
 
 mod key;
 mod record;
+mod swap;
 mod tree;
 
 mod disk;
@@ -57,11 +68,14 @@ mod map;
 #[cfg(test)]
 mod damage;
 
+pub use backup::restore;
 pub use compact::Compacted;
 pub use document::{Chunk, ContentStamps, Document, DocumentInfo, Source, StoredChunk};
 pub use error::{Error, Result, RowProblem};
 pub use filter::{Field, Filter, FilterError, Place};
+pub use fsck::Finding;
 pub use index::{self, SegmentStats};
+pub use reader::Reader;
 pub use request::Request;
 pub use space::Space;
 pub use status::{CollectionStatus, SegmentStatus, Status};

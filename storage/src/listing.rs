@@ -62,7 +62,6 @@ impl<'a> Listing<'a> {
         Ok(Listing { entries, records: Texts::new(records)? })
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for readers without sled"))]
     /// The payloads of the records of all documents whose id has this hash: nearly always at most one.
     pub(crate) fn find(&mut self, id: &str) -> Result<Vec<Vec<u8>>, &'static str> {
         let wanted = hash(id);

@@ -173,6 +173,8 @@ pub(crate) fn replace(
     let next = kept.into_iter().cloned().chain(made).collect();
     let old: Vec<Sealed> = old.into_iter().cloned().collect();
     collection.swap(View::new(next, view.unsealed().to_vec()));
+    // Until the manifest no longer names them, their files stay: what it names must be there.
+    store.publish(writer)?;
     writer.retired.extend(old);
     Ok(true)
 }

@@ -2,10 +2,12 @@
 //!
 //! 1. The path is a database, or empty, or new; nothing else is touched. Then the lock is taken.
 //! 2. The format is read, or written if there is none yet. Half-written files are removed.
-//! 3. sled opens. Collections, counters and tombstones are read; damage there is an error.
+//! 3. sled opens. Collections, counters and tombstones are read. A counter or tombstones that are damaged are worked out
+//!    from the other records, with a warning; a damaged collection is left alone, with a warning, and the others work.
 //! 4. Segments are mapped and their headers checked, unsealed rows are read into memory; damage there is a warning,
 //!    and the rest works.
-//! 5. Segment files that no record names are removed: a crash came between writing and publishing them.
+//! 5. `MANIFEST` is written for readers.
+//! 6. Segment files that no record names are removed: a crash came between writing and publishing them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -21,11 +23,14 @@ use crate::error::{Error, Result, io};
 use crate::filter::fields::Fields;
 use crate::key::{self, FIRST_COLLECTION, Key, Tag};
 use crate::lock::{self, Lock};
+use crate::manifest;
+use crate::rebuild;
 use crate::record;
 use crate::row::{self, Run};
 use crate::sealed::{Sealed, SegmentRecord};
 use crate::space::Space;
-use crate::tree::{self, Tree};
+use crate::swap;
+use crate::tree::Tree;
 use crate::view::View;
 
 /// The version of the format that this program reads and writes.
@@ -60,7 +65,7 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
     let segments_dir = dir.join(SEGMENTS_DIR);
     fs::create_dir_all(&segments_dir).map_err(io("create", &segments_dir))?;
     remove_half_written(&segments_dir)?;
-    tree::finish_swap(&dir.join(ENGINE_DIR))?;
+    swap::finish(&dir.join(ENGINE_DIR))?;
     let tree = Tree::open(&dir.join(ENGINE_DIR))?;
     disk::sync_dir(dir)?;
 
@@ -72,13 +77,22 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
     let mut all_named = true;
     for (number, record) in read_collections(&tree)? {
         next_collection = next_collection.max(number.saturating_add(1));
-        let mut ledger = read_ledger(&tree, number)?;
+        let record: CollectionRecord = match record {
+            Ok(record) => record,
+            Err(error) => {
+                all_named = false;
+                warnings.push(format!("one collection cannot be used: {error}"));
+                continue;
+            }
+        };
+        let mut ledger = read_ledger(&tree, number, &mut warnings)?;
         let records = read_segment_records(&tree, number, &mut ledger.lost, &mut warnings)?;
         named.extend(records.iter().map(|record| record.name.clone()));
         // A damaged record may be the one that names a file.
         all_named &= ledger.lost.is_empty();
         let sealed =
             open_segments(&segments_dir, records, &record, &mut ledger.lost, &mut warnings);
+        rebuild::tombstones(&tree, number, &sealed, &mut ledger)?;
         let sealed = bury(sealed, &ledger);
         let unsealed = read_rows(&tree, number, &record.space, &mut warnings)?;
         let unsealed = describe(&tree, number, unsealed, &mut warnings)?;
@@ -86,6 +100,8 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
         ledgers.insert(number, ledger);
         collections.insert(collection.name.clone(), Arc::new(collection));
     }
+    // Before files go that the one before may name.
+    manifest::write(dir, collections.values().map(|each| &**each), &ledgers)?;
     if all_named {
         remove_unnamed(&segments_dir, &named)?;
     }
@@ -113,39 +129,76 @@ fn check_path(dir: &Path) -> Result<()> {
     if dir.join(FORMAT_FILE).exists() {
         return Ok(());
     }
-    for entry in fs::read_dir(dir).map_err(io("list", dir))? {
-        let name = entry.map_err(io("list", dir))?.file_name();
-        let name = name.to_string_lossy();
-        let ours = [lock::FILE_NAME, FORMAT_FILE, IGNORE_FILE, ENGINE_DIR, SEGMENTS_DIR];
-        if !ours.contains(&name.strip_suffix(PART_SUFFIX).unwrap_or(&name)) {
-            return Err(not_a_database(&format!(
-                "it is no database and holds other things ({name})"
-            )));
+    match foreign(dir)? {
+        Some(name) => {
+            Err(not_a_database(&format!("it is no database and holds other things ({name})")))
         }
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The name of something in a directory that no database has, if there is any.
+fn foreign(dir: &Path) -> Result<Option<String>> {
+    let [engine, new_engine] = engine_dirs();
+    let ours = [
+        lock::FILE_NAME,
+        FORMAT_FILE,
+        IGNORE_FILE,
+        SEGMENTS_DIR,
+        manifest::FILE_NAME,
+        &engine,
+        &new_engine,
+    ];
+    let is_foreign =
+        |name: &String| !ours.contains(&name.strip_suffix(PART_SUFFIX).unwrap_or(name));
+    Ok(disk::names_in(dir)?.into_iter().find(is_foreign))
+}
+
+/// True if this is a directory that holds what databases hold and nothing else.
+pub(crate) fn holds_only_ours(dir: &Path) -> Result<bool> {
+    Ok(dir.is_dir() && foreign(dir)?.is_none())
+}
+
+/// The directories that hold what is in sled; after a crash both may be there.
+pub(crate) fn engine_dirs() -> [String; 2] {
+    [ENGINE_DIR.to_owned(), format!("{ENGINE_DIR}{}", swap::NEW_SUFFIX)]
+}
+
+/// Checks that a directory is a database of this format, without writing to it.
+pub(crate) fn check_readable(dir: &Path) -> Result<()> {
+    if dir.join(FORMAT_FILE).is_file() {
+        return read_format(dir);
+    }
+    let found = "it is no database".to_owned();
+    Err(Error::NotADatabase { dir: dir.to_owned(), found })
+}
+
+/// Makes a new directory a database of this format.
+pub(crate) fn write_format(dir: &Path) -> Result<()> {
+    disk::write_file(dir, IGNORE_FILE, b"*\n")?;
+    disk::write_file(dir, FORMAT_FILE, format!("{FORMAT_PREFIX}{FORMAT}\n").as_bytes())
 }
 
 /// Reads the version, or writes it into a new database. The caller holds the lock.
 fn check_format(dir: &Path) -> Result<()> {
+    let path = dir.join(FORMAT_FILE);
+    if path.exists() {
+        return read_format(dir);
+    }
+    // The version is written before sled exists, so sled without it means that the file was lost.
+    if dir.join(ENGINE_DIR).exists() {
+        return Err(Error::corrupt(path.display(), "it is missing"));
+    }
+    write_format(dir)
+}
+
+fn read_format(dir: &Path) -> Result<()> {
     let path = dir.join(FORMAT_FILE);
     match fs::metadata(&path) {
         Ok(metadata) if metadata.len() > MAX_FORMAT_BYTES => {
             return Err(Error::corrupt(path.display(), "it is too long"));
         }
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            // The version is written before sled exists, so sled without it means that the file was lost.
-            if dir.join(ENGINE_DIR).exists() {
-                return Err(Error::corrupt(path.display(), "it is missing"));
-            }
-            disk::write_file(dir, IGNORE_FILE, b"*\n")?;
-            return disk::write_file(
-                dir,
-                FORMAT_FILE,
-                format!("{FORMAT_PREFIX}{FORMAT}\n").as_bytes(),
-            );
-        }
         Err(error) => return Err(io("look at", &path)(error)),
     }
     let bytes = fs::read(&path).map_err(io("read", &path))?;
@@ -180,33 +233,51 @@ fn remove_files(dir: &Path, unwanted: &dyn Fn(&str) -> bool) -> Result<()> {
     Ok(())
 }
 
-fn read_collections(tree: &Tree) -> Result<Vec<(u32, CollectionRecord)>> {
+fn read_collections(tree: &Tree) -> Result<Vec<(u32, Result<CollectionRecord>)>> {
     let mut collections = Vec::new();
     tree.scan(&key::collections(), &mut |key, payload| {
         if let Key::Collection { number } = key {
-            collections.push((number, record::decode(key, &payload?)?));
+            collections.push((number, payload.and_then(|payload| record::decode(key, &payload))));
         }
         Ok(())
     })?;
     Ok(collections)
 }
 
-fn read_ledger(tree: &Tree, number: u32) -> Result<Ledger> {
+/// Reads counter and tombstones; of what is damaged, `rebuilt` has the keys.
+fn read_ledger(tree: &Tree, number: u32, warnings: &mut Vec<String>) -> Result<Ledger> {
+    let mut ledger = Ledger::default();
     let key = Key::NextRow { collection: number };
-    let next_row = match tree.get(&key)? {
-        Some(payload) => collection::decode_next_row(&key, &payload)?,
-        None => 0,
-    };
-    let mut tombstones = BTreeMap::new();
+    let next_row = tree.get(&key).and_then(|payload| {
+        payload.map_or(Ok(0), |payload| collection::decode_next_row(&key, &payload))
+    });
+    match next_row {
+        Ok(next_row) => ledger.next_row = next_row,
+        Err(error) if error.is_corruption() => {
+            ledger.rebuilt.insert(key.encode());
+            ledger.next_row = rebuild::next_row(tree, number)?;
+            warnings.push(format!("{error}; it was worked out from the other records"));
+        }
+        Err(error) => return Err(error),
+    }
     tree.scan(&key::prefix(number, Tag::Tombstones), &mut |key, payload| {
-        if let Key::Tombstones { block, .. } = key {
-            let bitmap = Bitmap::from_block(&payload?)
-                .ok_or_else(|| Error::corrupt(key, "it is not as long as a block"))?;
-            tombstones.insert(block, bitmap);
+        let Key::Tombstones { block, .. } = key else { return Ok(()) };
+        let bitmap = payload.and_then(|payload| {
+            Bitmap::from_block(&payload)
+                .ok_or_else(|| Error::corrupt(key, "it is not as long as a block"))
+        });
+        match bitmap {
+            Ok(bitmap) => {
+                ledger.tombstones.insert(block, bitmap);
+            }
+            Err(error) => {
+                ledger.rebuilt.insert(key.encode());
+                warnings.push(format!("{error}; they were worked out from the documents"));
+            }
         }
         Ok(())
     })?;
-    Ok(Ledger { next_row, tombstones, lost: BTreeSet::new() })
+    Ok(ledger)
 }
 
 /// The records of a collection's segments that can be read; a warning for each that cannot, and its first row in `lost`.

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::key::Key;
 use crate::record;
 use crate::row;
-use crate::store::Store;
+use crate::store::{Store, Writer};
 use crate::tree::Batch;
 use crate::view::View;
 
@@ -31,8 +31,7 @@ impl Store {
     /// [`Error::DiskFull`](crate::Error::DiskFull) and errors of the disk.
     pub fn seal(&self, collection: &str, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
         let collection = self.collection(collection)?;
-        let _writer = self.writer();
-        seal(self, &collection, cancelled)
+        seal(self, &mut self.writer(), &collection, cancelled)
     }
 
     /// Seals if it is worth it, for the end of a bulk command: more rows than are cheap to scan, or enough for a first
@@ -70,6 +69,7 @@ impl Store {
 /// Seals a collection; the caller holds the writer's mutex.
 pub(crate) fn seal(
     store: &Store,
+    writer: &mut Writer,
     collection: &Collection,
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<bool> {
@@ -100,6 +100,7 @@ pub(crate) fn seal(
     store.tree().apply(batch)?;
     let all = view.sealed().iter().cloned().chain([sealed]).collect();
     collection.swap(View::new(all, Vec::new()));
+    store.publish(writer)?;
     store.tree().reopen()?;
     Ok(true)
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use bincode::{Decode, Encode};
 use half::f16;
 use index::{Found, Query, RowId, RowSet, Search, Segment, SegmentError, SegmentStats, Shape};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::document::{DocumentInfo, StoredChunk};
+use crate::draft::SUFFIX;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::filter::columns::{Columns, META};
@@ -65,6 +67,21 @@ impl Sealed {
         Err(Error::corrupt(format!("segment {}", record.name), problem))
     }
 
+    /// Opens a segment file that has lost its record; `None` unless it is whole and this collection's, to the last byte.
+    pub(crate) fn adopt(dir: &Path, name: &str, first_row: u64, space: &Space) -> Option<Sealed> {
+        let map = map::map(&dir.join(name)).ok()?;
+        if format!("{:032x}{SUFFIX}", xxh3_128(&map)) != name {
+            return None;
+        }
+        let n_bytes = map.len() as u64;
+        let segment = Segment::open(Arc::new(map)).ok()?;
+        let last = segment.len().checked_sub(1)?;
+        let last_row = segment.id(RowId(last as u32));
+        let (name, n_rows) = (name.to_owned(), segment.len() as u64);
+        let record = SegmentRecord { name, first_row, last_row, n_rows, n_bytes };
+        Sealed::open(dir, record, space).ok()
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.record.name
     }
@@ -118,6 +135,11 @@ impl Sealed {
     /// Checks every byte.
     pub(crate) fn verify(&self) -> Result<()> {
         self.segment.verify().map_err(|source| self.damaged(source))
+    }
+
+    /// The same segment without dead rows.
+    pub(crate) fn all_live(&self) -> Sealed {
+        Sealed { live: None, ..self.clone() }
     }
 
     /// The same segment with more dead rows; rows of other segments are left out.

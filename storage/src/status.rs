@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use index::SegmentStats;
 
+use crate::collection::Collection;
 use crate::disk;
 use crate::error::Result;
 use crate::key::{self, Tag};
@@ -66,35 +67,56 @@ impl Store {
     /// # Errors
     /// Errors of the disk.
     pub fn status(&self) -> Result<Status> {
+        let mut warnings = self.warnings();
         let mut collections = Vec::new();
         for collection in self.all() {
-            let view = collection.view();
-            let segments = view.sealed().iter().map(|sealed| SegmentStatus {
-                name: sealed.name().to_owned(),
-                rows: sealed.n_rows(),
-                dead: sealed.n_dead(),
-                bytes: sealed.n_bytes(),
-                stats: sealed.stats(),
-            });
-            let segments: Vec<SegmentStatus> = segments.collect();
-            let unsealed = view.n_unsealed();
-            let live = |segment: &SegmentStatus| segment.rows - segment.dead;
-            collections.push(CollectionStatus {
-                name: collection.name.clone(),
-                space: collection.space.clone(),
-                documents: self.tree().count(&key::prefix(collection.number, Tag::Document))?,
-                chunks: unsealed + segments.iter().map(live).sum::<usize>(),
-                unsealed,
-                dead: segments.iter().map(|segment| segment.dead).sum(),
-                segments,
-            });
+            let n_documents = self.tree().count(&key::prefix(collection.number, Tag::Document))?;
+            collections.push(of(&collection, n_documents, &mut warnings));
         }
         Ok(Status {
             path: self.dir().to_owned(),
             format: FORMAT,
             collections,
             engine_bytes: disk::files_bytes(&self.dir().join(ENGINE_DIR)),
-            warnings: self.warnings(),
+            warnings,
         })
+    }
+}
+
+/// The state of one collection; graphs that a search has found damaged add a warning.
+pub(crate) fn of(
+    collection: &Collection,
+    n_documents: usize,
+    warnings: &mut Vec<String>,
+) -> CollectionStatus {
+    let view = collection.view();
+    for sealed in view.sealed() {
+        if let Some(problem) = sealed.segment().noticed() {
+            warnings.push(format!(
+                "searches of segment {} of collection {} compare all its rows, which is slow: {problem}; \
+                 a check that repairs builds its graph anew",
+                sealed.name(),
+                collection.name
+            ));
+        }
+    }
+    let segments = view.sealed().iter().map(|sealed| SegmentStatus {
+        name: sealed.name().to_owned(),
+        rows: sealed.n_rows(),
+        dead: sealed.n_dead(),
+        bytes: sealed.n_bytes(),
+        stats: sealed.stats(),
+    });
+    let segments: Vec<SegmentStatus> = segments.collect();
+    let unsealed = view.n_unsealed();
+    let live = |segment: &SegmentStatus| segment.rows - segment.dead;
+    CollectionStatus {
+        name: collection.name.clone(),
+        space: collection.space.clone(),
+        documents: n_documents,
+        chunks: unsealed + segments.iter().map(live).sum::<usize>(),
+        unsealed,
+        dead: segments.iter().map(|segment| segment.dead).sum(),
+        segments,
     }
 }

@@ -14,6 +14,7 @@ use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
 use crate::key;
 use crate::lock::Lock;
+use crate::manifest;
 use crate::recover::{self, Recovered};
 use crate::request::Request;
 use crate::row;
@@ -223,6 +224,12 @@ impl Store {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes the manifest that readers in other processes follow.
+    pub(crate) fn publish(&self, writer: &Writer) -> Result<()> {
+        let collections = self.all();
+        manifest::write(&self.dir, collections.iter().map(|each| &**each), &writer.ledgers)
+    }
+
     pub(crate) fn merging(&self) -> MutexGuard<'_, ()> {
         self.merging.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -242,6 +249,10 @@ impl Store {
     /// What was found damaged so far.
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn forget_warnings(&self) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Notes damage that is no error for who met it; once, however often it is met.

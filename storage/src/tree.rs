@@ -21,10 +21,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use crate::disk::{self, Need, PART_SUFFIX};
+use crate::disk::{self, Need};
 use crate::error::{Error, Result, io};
 use crate::key::{Key, PART_BYTES as PART_NUMBER_BYTES};
 use crate::record;
+use crate::swap;
 
 /// sled's page cache. Not a hard bound, by its documentation.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -121,7 +122,7 @@ impl Tree {
     }
 
     /// Writes what lives in sled into a new directory if the old one has become much larger, else reopens. The swap
-    /// survives a crash at any moment; see [`finish_swap`].
+    /// survives a crash at any moment; see `swap`.
     pub(crate) fn shrink(&self) -> Result<()> {
         let content = self.content()?;
         let n_bytes = content.n_bytes();
@@ -130,15 +131,13 @@ impl Tree {
             return self.reopen();
         }
         disk::require(&self.dir, Need::Batch(n_bytes as usize))?;
-        let part = sibling(&self.dir, PART_SUFFIX);
+        let part = swap::part(&self.dir);
         let mut handle = self.write();
         content.write(&part)?;
         drop(content);
-        let new = sibling(&self.dir, NEW_SUFFIX);
-        fs::rename(&part, &new).map_err(io("rename", &part))?;
-        disk::sync_dir(parent(&self.dir))?;
+        swap::decide(&self.dir)?;
         close(handle.take());
-        match finish_swap(&self.dir).and_then(|()| open_handle(&self.dir)) {
+        match swap::finish(&self.dir).and_then(|()| open_handle(&self.dir)) {
             Ok(opened) => *handle = Some(opened),
             Err(error) => {
                 self.broken.store(true, Ordering::Release);
@@ -307,41 +306,9 @@ const CONTENT_BATCH_PAIRS: usize = 1024;
 
 /// sled is written anew once its files have more than this many times the bytes that live in it: a fresh one has up to
 /// 3.5 times.
-const SHRINK_FACTOR: u64 = 5;
+const SHRINK_FACTOR: u64 = 4;
 /// ... and this much on top, which an empty one has nearly.
-const SHRINK_SLACK_BYTES: u64 = 2 << 20;
-
-/// How the name of a directory ends that is complete and takes the tree's place.
-const NEW_SUFFIX: &str = ".new";
-
-/// Finishes a swap of directories that a crash may have interrupted, and removes what is left of one that never began.
-///
-/// The new directory is written as `sled.part` and synced; renaming it to `sled.new` decides. From then on nothing is
-/// written to the old one, and these steps can be repeated: the old one becomes `sled.part`, the new one `sled`.
-pub(crate) fn finish_swap(dir: &Path) -> Result<()> {
-    let (part, new) = (sibling(dir, PART_SUFFIX), sibling(dir, NEW_SUFFIX));
-    disk::remove_dir(&part)?;
-    if new.exists() {
-        if dir.exists() {
-            fs::rename(dir, &part).map_err(io("rename", dir))?;
-            disk::sync_dir(parent(dir))?;
-        }
-        fs::rename(&new, dir).map_err(io("rename", &new))?;
-        disk::sync_dir(parent(dir))?;
-        disk::remove_dir(&part)?;
-    }
-    Ok(())
-}
-
-fn sibling(dir: &Path, suffix: &str) -> PathBuf {
-    let mut name = dir.file_name().unwrap_or_default().to_owned();
-    name.push(suffix);
-    dir.with_file_name(name)
-}
-
-fn parent(dir: &Path) -> &Path {
-    dir.parent().unwrap_or(dir)
-}
+const SHRINK_SLACK_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 impl Tree {

@@ -62,7 +62,7 @@ impl Store {
         writer.ledgers.insert(number, Ledger::default());
         let record = CollectionRecord { name: collection.to_owned(), space: space.clone() };
         self.insert(Arc::new(Collection::new(number, record, View::default())));
-        Ok(())
+        self.publish(&writer)
     }
 
     /// Stores documents; one with the id of a stored document replaces it. Of several with one id the last counts.
@@ -94,7 +94,7 @@ impl Store {
         }
         self.commit(change, &collection, ledger)?;
         if collection.view().n_unsealed() >= SEAL_ROWS {
-            seal::seal(self, &collection, &|| false)?;
+            seal::seal(self, &mut writer, &collection, &|| false)?;
         }
         Ok(())
     }
@@ -177,6 +177,7 @@ impl Store {
     ) -> Result<usize> {
         let ledger = writer.ledger(collection);
         let mut n_deleted = 0;
+        let mut is_published = true;
         // An id given twice counts once: within a batch by the set, after it because its record is gone.
         for ids in ids.chunks(BATCH_REMOVALS) {
             let mut change = Change::new(ledger);
@@ -187,7 +188,11 @@ impl Store {
                 }
             }
             disk::require(self.dir(), Need::Removal(change.batch.n_bytes()))?;
+            is_published &= !change.has_dead();
             change.commit(self.tree(), collection, ledger)?;
+        }
+        if !is_published {
+            self.publish(writer)?;
         }
         Ok(n_deleted)
     }

@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use crate::content::{self, NOTES};
 
-const N_CHUNKS: u32 = 4;
+pub(crate) const N_CHUNKS: u32 = 4;
 
 /// A document whose chunks all say their version.
-fn versioned(number: u64, version: u64) -> Document {
+pub(crate) fn versioned(number: u64, version: u64) -> Document {
     let chunk = |idx: u32| Chunk {
         text: format!("version {version}"),
         hash: [idx as u8; 16],
@@ -35,7 +35,7 @@ fn search_all(store: &Store) -> Answer {
 }
 
 /// Checks that each document is there whole and in one version.
-fn check_whole(answer: &Answer) {
+pub(crate) fn check_whole(answer: &Answer) {
     let mut versions: HashMap<&str, Vec<&str>> = HashMap::new();
     for hit in &answer.hits {
         versions.entry(&hit.document).or_default().push(&hit.chunk.text);

@@ -1,9 +1,10 @@
 //! A child process is killed at random moments, again and again; what it acknowledged is there.
 //!
 //! The child is this test binary started again. It runs a fixed stream of operations (puts that add and replace,
-//! deletes, seals) and prints a line before and after each. After `n` acknowledged operations and a kill, the database
-//! holds exactly the state after `n` or after `n + 1` operations: nothing lost, nothing half there. The next child
-//! checks that itself, on the database just as the kill left it.
+//! deletes, seals, merges, compactions, backups) and prints a line before and after each. After `n` acknowledged operations
+//! and a kill, the database holds exactly the state after `n` or after `n + 1` operations: nothing lost, nothing half
+//! there. The next child checks that itself, on the database just as the kill left it, and that a full check finds
+//! nothing. A reader can open what the kill left, and a backup is there whole or not at all.
 //!
 //! `GEMMULE_CRASH_ROUNDS` sets the number of kills, `GEMMULE_CRASH_SEED` the first seed.
 
@@ -14,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use storage::Store;
+use storage::{Document, Reader, Store};
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES, Numbers};
@@ -31,6 +32,18 @@ enum Operation {
     Put(Vec<(u64, u64)>),
     Delete(Vec<u64>),
     Seal,
+    Merge,
+    Compact,
+    Backup,
+}
+
+/// A collection that the model does not know of.
+const OTHER: &str = "other";
+
+fn bulky(number: u64) -> Document {
+    let mut document = content::document(number, 1);
+    document.meta.insert("bulk".to_owned(), "many words ".repeat(3_000).into());
+    document
 }
 
 /// Operation number `idx` of the stream.
@@ -39,9 +52,12 @@ fn operation(seed: u64, idx: u64) -> Operation {
     let mut some = |n: u64| (0..=numbers.below(n)).map(|_| numbers.below(N_NUMBERS)).collect();
     let few: Vec<u64> = some(3);
     let mut many: Vec<u64> = some(6);
-    match numbers.below(10) {
-        0 | 1 => Operation::Seal,
-        2 | 3 => Operation::Delete(few),
+    match numbers.below(16) {
+        0..=2 => Operation::Seal,
+        3 | 4 => Operation::Delete(few),
+        5 | 6 => Operation::Merge,
+        7 => Operation::Compact,
+        8 => Operation::Backup,
         _ => {
             many.sort();
             many.dedup();
@@ -60,7 +76,7 @@ fn model_after(seed: u64, n_operations: u64) -> Model {
             Operation::Delete(numbers) => numbers.iter().for_each(|number| {
                 model.delete(&content::id(*number));
             }),
-            Operation::Seal => {}
+            Operation::Seal | Operation::Merge | Operation::Compact | Operation::Backup => {}
         }
     }
     model
@@ -95,6 +111,7 @@ fn crash_child() {
     store.create(NOTES, &content::space()).unwrap();
     say("starts check");
     let first = check(&store, seed, acked);
+    assert_eq!(store.check(false).unwrap(), []);
     say(&format!("done {first}"));
     for idx in first.. {
         match operation(seed, idx) {
@@ -112,6 +129,24 @@ fn crash_child() {
             Operation::Seal => {
                 say("starts seal");
                 store.seal(NOTES, &|| false).unwrap();
+            }
+            Operation::Merge => {
+                say("starts merge");
+                while store.merge(NOTES, &|| false).unwrap() {}
+            }
+            Operation::Compact => {
+                // sled is written anew only if much in it is dead: filled and emptied by another collection.
+                store.create(OTHER, &content::space()).unwrap();
+                let bulky: Vec<_> = (0..60).map(bulky).collect();
+                store.put(OTHER, &bulky).unwrap();
+                let ids: Vec<String> = bulky.into_iter().map(|document| document.id).collect();
+                store.delete(OTHER, &ids).unwrap();
+                say("starts compact");
+                store.compact(NOTES, &|| false).unwrap();
+            }
+            Operation::Backup => {
+                say("starts backup");
+                store.backup(&Path::new(&dir).with_file_name(format!("copy {idx}"))).unwrap();
             }
         }
         say(&format!("done {}", idx + 1));
@@ -165,10 +200,53 @@ fn round(dir: &Path, seed: u64, acked: u64, numbers: &mut Numbers) -> (u64, Stri
     (last_acked, if seen.is_empty() { "start".to_owned() } else { doing.to_owned() })
 }
 
+/// Names of the segments that readers are told of.
+fn named_files(dir: &Path) -> BTreeSet<String> {
+    let Ok(reader) = Reader::open(dir) else { return BTreeSet::new() };
+    let collections = reader.status().unwrap().collections.into_iter();
+    collections.flat_map(|each| each.segments).map(|segment| segment.name).collect()
+}
+
 /// Names in the folder of segments, whole and half written.
 fn segment_files(dir: &Path) -> BTreeSet<String> {
     let Ok(entries) = std::fs::read_dir(dir.join("segments")) else { return BTreeSet::new() };
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Checks the backups beside a database and removes them; returns how many there were, and how many half written.
+fn check_copies(dir: &Path, seed: u64) -> (u64, u64) {
+    let (mut n_whole, mut n_half_written) = (0, 0);
+    for entry in std::fs::read_dir(dir.parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some(idx) = name.strip_prefix("copy ") else { continue };
+        match idx.parse() {
+            Ok(idx) => {
+                let copy = Store::open(&path).unwrap();
+                model_after(seed, idx).check(&copy);
+                assert_eq!(copy.check(false).unwrap(), []);
+                n_whole += 1;
+            }
+            Err(_) => n_half_written += 1,
+        }
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+    (n_whole, n_half_written)
+}
+
+/// Checks that what a kill left can be read by another process, if there is anything yet.
+fn check_reader(dir: &Path) {
+    if !dir.join("MANIFEST").exists() {
+        return;
+    }
+    let reader = Reader::open(dir).unwrap();
+    assert_eq!(reader.status().unwrap().warnings, Vec::<String>::new());
+    for (name, _) in reader.collections() {
+        for info in reader.documents(&name).unwrap() {
+            let chunks = reader.chunks(&name, &info.id, 0..u32::MAX).unwrap();
+            assert_eq!(chunks.len() as u32, info.n_chunks);
+        }
+    }
 }
 
 fn setting(variable: &str, default: u64) -> u64 {
@@ -183,25 +261,31 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     let n_rounds = setting("GEMMULE_CRASH_ROUNDS", 6);
     let first_seed = setting("GEMMULE_CRASH_SEED", 1);
     let mut kills: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut n_acked, mut n_half_written, mut n_unnamed) = (0, 0, 0);
+    let (mut n_acked, mut n_half_written, mut n_unnamed, mut n_swapping) = (0, 0, 0, 0);
+    let (mut n_copies, mut n_half_copies) = (0, 0);
     for start in (0..n_rounds).step_by(ROUNDS_EACH as usize) {
         let seed = first_seed + start;
         let mut numbers = Numbers(seed);
-        let dir = TempDir::new().unwrap();
+        let parent = TempDir::new().unwrap();
+        let dir = parent.path().join("db");
+        std::fs::create_dir(&dir).unwrap();
         let mut acked = 0;
-        let mut left = BTreeSet::new();
         for _ in start..n_rounds.min(start + ROUNDS_EACH) {
-            let (now_acked, doing) = round(dir.path(), seed, acked, &mut numbers);
+            let (now_acked, doing) = round(&dir, seed, acked, &mut numbers);
             acked = now_acked;
             *kills.entry(doing).or_default() += 1;
-            let now = segment_files(dir.path());
+            let now = segment_files(&dir);
             n_half_written += u64::from(now.iter().any(|name| name.ends_with(".part")));
-            // Only an opening removes a segment's file, and only one that no record names.
-            let is_gone = |name: &&String| name.ends_with(".seg") && !now.contains(*name);
-            n_unnamed += u64::from(left.iter().any(|name| is_gone(&name)));
-            left = now;
+            n_swapping +=
+                u64::from(dir.join("sled.part").exists() || dir.join("sled.new").exists());
+            check_reader(&dir);
+            let (n_whole, n_half) = check_copies(&dir, seed);
+            (n_copies, n_half_copies) = (n_copies + n_whole, n_half_copies + n_half);
+            let named = named_files(&dir);
+            n_unnamed +=
+                u64::from(now.iter().any(|name| name.ends_with(".seg") && !named.contains(name)));
         }
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(&dir).unwrap();
         if acked > 0 || store.space(NOTES).unwrap().is_some() {
             check(&store, seed, acked);
         }
@@ -209,7 +293,8 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     }
     println!(
         "{n_rounds} kills while the child was in: {kills:?}; {n_half_written} left a segment half \
-         written, {n_unnamed} fell between its renaming and the record that names it; {n_acked} \
+         written, {n_unnamed} one that the manifest does not name (not yet, or no more), {n_swapping} a \
+         rewriting of sled, {n_half_copies} a half-written copy beside {n_copies} whole ones; {n_acked} \
          operations acknowledged"
     );
 }

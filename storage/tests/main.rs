@@ -3,6 +3,8 @@
 //! - `model`: any sequence of operations agrees with a `BTreeMap`.
 //! - `concurrent`: searches beside writers and seals see whole documents of one moment, and wait for nobody.
 //! - `merge`: merging and compaction lose nothing, wait for nobody, give space back.
+//! - `backup`: a copy made beside a writer is a database of one moment.
+//! - `reader`: another process searches while this one writes.
 //! - `crash`: a child process is killed at random moments; what it acknowledged is there.
 //! - `filter`: searches among rows that pass a filter, against conditions written in Rust.
 //! - `lock`: a second opener learns who has the database, at once.
@@ -10,6 +12,7 @@
 //! - `files`: our own files cut short.
 //! - `content`: documents made for tests.
 
+mod backup;
 mod concurrent;
 mod content;
 mod crash;
@@ -19,3 +22,4 @@ mod filter;
 mod lock;
 mod merge;
 mod model;
+mod reader;

@@ -114,6 +114,17 @@ impl Segment {
         Ok(())
     }
 
+    /// The parts whose bytes are not those that were written, by their checksums.
+    pub fn damaged_parts(&self) -> Vec<Part> {
+        let damaged = self.table.iter().filter(|entry| self.checksum(entry).is_err());
+        damaged.map(|entry| entry.part).collect()
+    }
+
+    /// Why walks over this segment have become scans, once a search has met it.
+    pub fn noticed(&self) -> Option<&SegmentError> {
+        self.walkable.get()?.as_ref().err()
+    }
+
     /// The number of rows, dead ones included.
     #[expect(clippy::len_without_is_empty, reason = "an empty segment is as good as any")]
     pub fn len(&self) -> usize {
@@ -179,6 +190,13 @@ impl Segment {
         let entry = &self.table[idx];
         self.verdicts[idx].get_or_init(|| self.checksum(entry)).clone()?;
         Ok(Some(self.bytes.numbers(entry.offset, entry.end())))
+    }
+
+    /// The bytes of a section as they are, damaged or not, for saving what is still good in them.
+    pub fn section_as_is(&self, tag: [u8; 4]) -> Option<&[u8]> {
+        let mut sections = self.table[format::OWN.len()..].iter();
+        let entry = sections.find(|entry| entry.part.0 == tag)?;
+        Some(self.bytes.numbers(entry.offset, entry.end()))
     }
 
     fn ids(&self) -> &[u64] {

@@ -1,6 +1,7 @@
 //! What a filter sees of a row: names, each with the values it has there.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -34,8 +35,7 @@ impl Fields {
     pub(crate) fn of_document(info: &DocumentInfo) -> Fields {
         let mut named = flatten(&info.meta);
         let mut own = |name: &str, values: Vec<Scalar>| named.insert(name.to_owned(), values);
-        let path = info.source.as_ref().map_or(&info.id, |source| &source.path);
-        own("path", vec![Scalar::text(path)]);
+        own("path", paths(info).into_iter().map(Scalar::text).collect());
         own("id", vec![Scalar::text(&info.id)]);
         if let Some(title) = &info.title {
             own("title", vec![Scalar::text(title)]);
@@ -96,6 +96,21 @@ impl From<Named> for Fields {
     fn from(named: Named) -> Fields {
         Fields { document: Arc::new(named), chunk: Vec::new() }
     }
+}
+
+/// The ways to say where a document is: its source's path, and the same from the root folder and from the folder above
+/// it, so that `docs/guide.md` and `guide.md` both mean a file of the folder `docs` that was indexed.
+fn paths(info: &DocumentInfo) -> Vec<&str> {
+    let Some(source) = &info.source else { return vec![&info.id] };
+    let path = Path::new(&source.path);
+    let root = Path::new(&source.root);
+    let below = |folder: Option<&Path>| path.strip_prefix(folder?).ok()?.to_str();
+    let mut paths = vec![&*source.path];
+    let relative = [below(root.parent()), below(Some(root))].into_iter().flatten();
+    paths.extend(relative.filter(|path| !path.is_empty()));
+    paths.sort_unstable();
+    paths.dedup();
+    paths
 }
 
 /// A moment as a date and as seconds since 1970, so that a filter may name either.

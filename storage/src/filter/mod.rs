@@ -60,7 +60,7 @@ const MAX_DEPTH: usize = 32;
 /// | field | is |
 /// |---|---|
 /// | `id` | the document's id |
-/// | `path` | the path of its source; its id if it has no source |
+/// | `path` | the path of its source: absolute, from the folder that was indexed, and from the folder above it; its id if it has no source |
 /// | `title` | its title |
 /// | `kind` | what kind of file its source is |
 /// | `time` | when the source was last changed, as a date and as seconds since 1970 |
