@@ -42,8 +42,8 @@ static SEGMENT: LazyLock<Segment> = LazyLock::new(|| {
         let row: Vec<f16> = vector(i).into_iter().map(f16::from_f32).collect();
         builder.push(i as u64, &row);
     }
-    let bytes = builder.build(&|| false).expect("nobody cancels");
-    Segment::open(Arc::new(bytes)).expect("bytes just built")
+    let built = builder.build(&|| false).expect("nobody cancels");
+    Segment::open(Arc::new(built.to_vec())).expect("bytes just built")
 });
 
 static QUERIES: LazyLock<Vec<Query>> = LazyLock::new(|| {

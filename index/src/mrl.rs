@@ -3,7 +3,8 @@
 //! A model trained with the Matryoshka loss (arXiv 2205.13147; arXiv 2509.20354, section 2) puts what
 //! matters most into the first numbers, so that a prefix is itself a good, smaller vector.
 //! Codes have one scale a row: `scale = max|x| / 127`, `code = round(x / scale)`, halves away from
-//! zero; so codes lie in `-127..=127`, and `-128` never occurs. A zero row has scale 0.
+//! zero; so codes lie in `-127..=127`, and `-128` never occurs. A zero row has scale 0. Codes that are
+//! kept get, once rounded, the scale that makes them a unit vector.
 //!
 //! Left out: binary codes and per-dimension scales.
 

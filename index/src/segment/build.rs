@@ -19,9 +19,9 @@ const DONOR_LEFT: usize = 2;
 
 /// Collects rows, other segments' rows and sections, then builds a segment.
 ///
-/// Memory: fresh rows once, as pushed. Rows of other segments stay where they are. While building, of
-/// each node its codes, about 150 bytes of links and 80 bytes of smaller things; hnsw_rs takes about
-/// 2 KiB for each of the nodes whose graph it builds, at most 32,768.
+/// Memory: fresh rows once, as pushed; rows of other segments stay where they are. Beside those,
+/// building takes at most the codes and 330 bytes a node (measured: 59 MB for 100,000 rows with codes of
+/// 256 numbers, one thread; each further thread takes a byte a node).
 pub struct SegmentBuilder<'a> {
     pub(super) shape: Shape,
     pub(super) seed: u64,

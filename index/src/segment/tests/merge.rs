@@ -254,3 +254,43 @@ fn a_writer_that_fails_says_so() {
     let error = built.write_to(&mut Full(n_bytes - 1)).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
 }
+
+#[test]
+fn clusters_that_lie_far_apart_stay_one_graph() {
+    // 4,000 rows in 40 tight clusters, each larger than a list of links: linked to the nearest only,
+    // or by links in one direction, it would be 40 islands or more.
+    let shape = Shape { full: 16, dims: 16 };
+    let number = |x: u64| {
+        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((x ^ (x >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let row = |i: u64| {
+        let x = (0..16).map(|j| number(i % 40 * 16 + j + 1) + 0.3 * number((i + 40) * 16 + j + 1));
+        x.collect::<Vec<f32>>()
+    };
+    let half = |i: u64| row(i).into_iter().map(f16::from_f32).collect::<Vec<f16>>();
+    let mut donor = SegmentBuilder::new(shape, 1);
+    (0..40).for_each(|i| donor.push(i, &half(i)));
+    let donor = open(serial(donor)).unwrap();
+    let mut builder = SegmentBuilder::new(shape, 1);
+    builder.extend(&donor, None).unwrap();
+    (40..4_000).for_each(|i| builder.push(i, &half(i)));
+    let segment = open(serial(builder)).unwrap();
+    let mended = segment.stats().mended;
+    assert!(mended <= 12, "{mended} links were mended");
+    // Of so few nodes hnsw_rs builds the whole graph.
+    let mut at_once = SegmentBuilder::new(shape, 1);
+    (0..4_000).for_each(|i| at_once.push(i, &half(i)));
+    let at_once = open(serial(at_once)).unwrap();
+    let [grown, at_once] = [&segment, &at_once].map(|segment| {
+        let n_found = (4_000..4_400).map(|i| {
+            let query = Query::new(&row(i), 16);
+            let last = segment.search(&query, 10, Search::Exact, ALL).hits[9].score;
+            let found = segment.search(&query, 10, Search::Graph { ef: 40 }, ALL);
+            found.hits.iter().filter(|hit| hit.score >= last).count()
+        });
+        n_found.sum::<usize>() as f64 / 4_000.0
+    });
+    assert!(grown >= at_once - 0.05, "recall@10 {grown}, of hnsw_rs's graph {at_once}");
+}
