@@ -41,7 +41,7 @@ def shuffled(args) -> Rows:
 
 
 def queries(args) -> np.ndarray:
-    return np.ascontiguousarray(np.load(args.queries_file)[: FILTER_QUERIES if args.filters else args.queries], dtype=np.float32)
+    return np.ascontiguousarray(np.load(args.queries_file)[: args.queries or (FILTER_QUERIES if args.filters else None)], dtype=np.float32)
 
 
 def kept(name: str, make, args) -> np.ndarray:
@@ -310,7 +310,7 @@ def main() -> None:
     parser.add_argument("--gemmule", type=Path, help="the gemmule binary")
     parser.add_argument("--dims", default="", help="widths of Gemmule's codes, one run each, such as 256,512; its own choice if absent")
     parser.add_argument("--rows", type=int, help="only so many, drawn by the seed")
-    parser.add_argument("--queries", type=int, help="only the first so many")
+    parser.add_argument("--queries", type=int, help=f"only the first so many; {FILTER_QUERIES} with --filters if absent")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1, help="time an ef gets in one round")
     parser.add_argument("--threads", type=lambda words: [int(word) for word in words.split(",")], default=[1, 2])
