@@ -1,9 +1,9 @@
 """Makes rows and queries to search from folders of text: every distinct text of the pairs is a row.
 
-    python embed_rows.py PAIRS OUT --gemmule PATH [--model M] [--queries 2000] [--beir DIR] [--seed 7]
+    python embed_rows.py PAIRS OUT --gemmule PATH [--model M] [--queries 2000] [--seed 7]
 
 PAIRS holds .jsonl.gz files of objects whose fields query, anchor, positive and negative are texts. Queries are texts of the first two
-fields, drawn by the seed and kept out of the rows; or, with --beir, those of the queries.jsonl files below DIR, which have a field text.
+fields, drawn by the seed and kept out of the rows.
 Writes OUT/rows.npy and OUT/queries.npy, float32 of unit length, and the texts of both, a line each.
 """
 
@@ -19,7 +19,7 @@ ASKING, ANSWERING = ("query", "anchor"), ("positive", "negative")
 
 
 def objects(path: Path) -> Iterator[dict]:
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt") as lines:
+    with gzip.open(path, "rt") as lines:
         yield from map(json.loads, lines)
 
 
@@ -44,19 +44,15 @@ def main() -> None:
     parser.add_argument("--gemmule", type=Path, required=True, help="the gemmule binary")
     parser.add_argument("--model", default="nano")
     parser.add_argument("--queries", type=int, default=2000)
-    parser.add_argument("--beir", type=Path)
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     pairs = list(args.pairs.glob("*.jsonl.gz"))
     texts = distinct(pairs, (*ASKING, *ANSWERING))
-    if args.beir:
-        asked = [text for text in distinct(list(args.beir.rglob("queries.jsonl")), ("text",)) if text not in texts]
-    else:
-        asked = list(distinct(pairs, ASKING))
+    asked = list(distinct(pairs, ASKING))
     shuffler.Random(args.seed).shuffle(asked)
     asked = asked[: args.queries]
     for text in asked:
-        texts.pop(text, None)
+        del texts[text]
     print(f"{len(texts):,} distinct texts, {len(asked):,} queries")
     args.out.mkdir(parents=True, exist_ok=True)
     embed(list(texts), "document", args.out / "rows.npy", args)

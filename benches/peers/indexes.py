@@ -34,8 +34,8 @@ class Index:
     def __init__(self):
         self.library = importlib.import_module(self.library_name)
 
-    def build(self, rows: Rows, attributes: np.ndarray | None, folder: Path, threads: int) -> None:
-        """attributes: [COLUMNS, rows.count] of int, for engines that keep what their filters read; `None` without filters."""
+    def build(self, rows: Rows, attributes: dict[str, np.ndarray], folder: Path, threads: int) -> None:
+        """attributes: the columns that filters read, [rows.count] of int each, for engines that keep them; none without filters."""
         raise NotImplementedError
 
     def save(self, folder: Path) -> None:
@@ -172,14 +172,13 @@ class SqliteVec(Index):
         return connection
 
     def build(self, rows, attributes, folder, threads):
-        columns = COLUMNS if attributes is not None else ()
-        declared = ", ".join([f"vector float[{rows.width}]", *(f"{column} integer" for column in columns)])
-        insert = f"insert into rows (rowid, vector{''.join(', ' + column for column in columns)}) values (?, ?{', ?' * len(columns)})"
+        declared = ", ".join([f"vector float[{rows.width}]", *(f"{column} integer" for column in attributes)])
+        insert = f"insert into rows ({', '.join(['rowid', 'vector', *attributes])}) values (?, ?{', ?' * len(attributes)})"
         connection = self.connect(folder)
         connection.execute(f"create virtual table rows using vec0({declared})")  # l2: the order of inner products, for unit vectors
         for first, block in rows.blocks():
             with connection:
-                values = ((i, row.tobytes(), *(attributes[:, i].tolist() if columns else ())) for i, row in enumerate(block, first))
+                values = ((i, row.tobytes(), *(int(column[i]) for column in attributes.values())) for i, row in enumerate(block, first))
                 connection.executemany(insert, values)
         connection.close()
 
@@ -212,18 +211,17 @@ class LanceDb(Index):
         import pyarrow as arrow
         from lancedb.index import BTree, HnswFlat, HnswSq
 
-        columns = COLUMNS if attributes is not None else ()
         vectors = arrow.list_(arrow.float32(), rows.width)
-        schema = arrow.schema([("id", arrow.int64()), ("vector", vectors), *((column, arrow.int64()) for column in columns)])
+        schema = arrow.schema([("id", arrow.int64()), ("vector", vectors), *((column, arrow.int64()) for column in attributes)])
 
         def batches():
             for first, block in rows.blocks():
                 ids = np.arange(first, first + len(block))
-                values = [attributes[i, first : first + len(block)].astype(np.int64) for i in range(len(columns))]
+                values = [column[first : first + len(block)] for column in attributes.values()]
                 yield arrow.record_batch([ids, arrow.FixedSizeListArray.from_arrays(block.ravel(), rows.width), *values], schema=schema)
 
         table = self.library.connect(folder).create_table("rows", batches(), schema=schema)
-        for column in columns:
+        for column in attributes:
             table.create_index(column, config=BTree())
         kind = HnswFlat if self.storage == "flat" else HnswSq
         table.create_index("vector", config=kind(distance_type="dot", num_partitions=1, m=M, ef_construction=BUILD_EF))
@@ -258,12 +256,11 @@ class QdrantEdge(Index):
     def build(self, rows, attributes, folder, threads):
         edge = self.library
         shard = edge.EdgeShard.create(str(folder), self.config(rows.width, threads))
-        columns = COLUMNS if attributes is not None else ()
-        for column in columns:
+        for column in attributes:
             shard.update(edge.UpdateOperation.create_field_index(column, edge.PayloadSchemaType.Integer))
         for first, block in rows.blocks():
-            payloads = [{column: int(attributes[c, i]) for c, column in enumerate(columns)} for i in range(first, first + len(block))]
-            points = [edge.Point(first + i, row.tolist(), payload) for i, (row, payload) in enumerate(zip(block, payloads))]
+            payloads = ({name: int(column[i]) for name, column in attributes.items()} for i in range(first, first + len(block)))
+            points = [edge.Point(i, row.tolist(), payload) for i, (row, payload) in enumerate(zip(block, payloads), first)]
             shard.update(edge.UpdateOperation.upsert_points(points))
         shard.optimize()
         shard.close()

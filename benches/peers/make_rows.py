@@ -72,7 +72,7 @@ def hnswlib_recall(rows: Rows, queries: np.ndarray, threads: int = 2) -> float:
     from indexes import Hnswlib
 
     index = Hnswlib()
-    index.build(rows, None, Path(), threads)
+    index.build(rows, {}, Path(), threads)
     return recall(index.search(queries, CHECK_EF, threads), exact(rows, queries))
 
 

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +62,7 @@ def attributes(args) -> np.ndarray:
         rows, random = shuffled(args), np.random.default_rng([args.seed, 1])
         topic = np.load(rows.path, mmap_mode="r")[random.integers(rows.count)]
         near = np.concatenate([block @ topic for _, block in rows.blocks()])
-        places = np.empty((len(COLUMNS), rows.count), np.int32)
+        places = np.empty((len(COLUMNS), rows.count), np.int64)
         places[0], places[1, np.argsort(-near)] = random.permutation(rows.count), np.arange(rows.count)
         return places
 
@@ -86,10 +85,10 @@ def memory(field: str) -> int:
 
 
 def build(name: str, folder: Path, args) -> dict:
-    rows, places = shuffled(args), attributes(args) if args.filters else None
+    rows, columns = shuffled(args), dict(zip(COLUMNS, attributes(args))) if args.filters else {}
     index = INDEXES[name]()
     before, start = memory("VmRSS"), time.perf_counter()
-    index.build(rows, places, folder, max(args.threads))
+    index.build(rows, columns, folder, max(args.threads))
     seconds, peak = time.perf_counter() - start, memory("VmHWM") - before
     index.save(folder)
     disk = sum(512 * path.stat().st_blocks for path in folder.rglob("*") if path.is_file())
@@ -140,10 +139,11 @@ def visit_gemmule(dims: str, threads: int, args) -> dict:
     """Gemmule builds, searches and measures itself, with truth of its own."""
     np.save(args.work / "queries.npy", queries(args))
     words = ["--base", shuffled(args).path, "--queries", args.work / "queries.npy", "--ef", ",".join(map(str, EFS)), "--threads", threads, "--json"]
-    command = [args.gemmule, "bench", "search", *words, *(["--dims", dims] if dims else [])]
+    command = [args.gemmule.resolve(), "bench", "search", *words, *(["--dims", dims] if dims else [])]
     ran = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if ran.returncode:
-        raise RuntimeError(f"gemmule bench search: exit status {ran.returncode}: {last_line(ran.stderr)}")
+        message = next((line for line in ran.stderr.splitlines() if line.startswith("error")), last_line(ran.stderr))
+        raise RuntimeError(f"gemmule bench search: exit status {ran.returncode}: {message}")
     out = json.loads(ran.stdout)
     parts = out["bytes_per_row"]
     resident = sum(parts[part] for part in ("codes", "graph", "ids", "full"))
@@ -212,14 +212,7 @@ def compare(args, indexes: Path) -> dict:
     summary = summary_filtered if args.filters else summary_unfiltered
     engines = {name: summary(of_engine) for name, of_engine in visits.items() if name not in skipped}
     about = {"rows": count, "width": shuffled(args).width, "queries": len(queries(args)), "threads": args.threads, "seed": args.seed}
-    libraries = {library: version(library) for library in ("hnswlib", "usearch", "faiss-cpu", "sqlite-vec", "lancedb", "qdrant-edge-py") if installed(library)}
-    return {"about": about, "libraries": libraries, "engines": engines, "skipped": skipped}
-
-
-def installed(library: str) -> bool:
-    with contextlib.suppress(ImportError):
-        return bool(version(library))
-    return False
+    return {"about": about, "engines": engines, "skipped": skipped}
 
 
 def last_line(text: str) -> str:
@@ -273,8 +266,7 @@ def markdown(table: dict, args) -> str:
     about = table["about"]
     lines = filtered_lines(table) if args.filters else unfiltered_lines(table)
     lines += ["", f"{about['rows']:,} rows of {about['width']}, {about['queries']:,} queries, seed {about['seed']}, {args.rounds} rounds."]
-    lines += ["", ", ".join(f"{library} {number}" for library, number in table["libraries"].items()), ""]
-    return "\n".join([*lines, *(f"- {name}: skipped: {reason}" for name, reason in table["skipped"].items())])
+    return "\n".join([*lines, "", *(f"- {name}: skipped: {reason}" for name, reason in table["skipped"].items())])
 
 
 def unfiltered_lines(table: dict) -> list[str]:
