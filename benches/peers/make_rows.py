@@ -21,7 +21,7 @@ from rows import BLOCK, Rows, exact, recall, shuffled
 WIDTH = 768
 ENERGY = {128: 0.26, 256: 0.42, 512: 0.72, 768: 1.0}  # of the numbers up to each width
 TOPICS, SUBTOPICS, FREE = 256, 16_384, 32  # how many, and the dimensions of the space of few
-TOPIC, SUBTOPIC, PLACE, NOISE = 0.20, 0.35, 0.40, 0.05  # shares of a row's energy
+TOPIC, SUBTOPIC, PLACE, NOISE = 0.20, 0.30, 0.40, 0.10  # shares of a row's energy
 QUERY_NOISE = 0.15  # added to a query
 CHECK_EF, CHECK_TOLERANCE = 64, 0.03
 
