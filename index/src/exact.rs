@@ -61,6 +61,14 @@ impl<R: Ord + Copy> Best<R> {
         }
     }
 
+    /// The best of both.
+    #[must_use]
+    pub(crate) fn join(mut self, other: Best<R>) -> Best<R> {
+        let rows = other.worst_first.into_iter();
+        rows.for_each(|ranked| self.offer(ranked.row, ranked.score));
+        self
+    }
+
     /// The rows kept, best first.
     pub(crate) fn into_sorted(self) -> Vec<(R, f32)> {
         let best_first = self.worst_first.into_sorted_vec();

@@ -1,13 +1,15 @@
 //! From rows to the bytes of a segment.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use half::f16;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::curve::Curve;
 use super::format::{self, Entry, Header};
-use super::{MAX_ROWS, MAX_WIDTH};
+use super::{MAX_ROWS, MAX_WIDTH, Segment};
 use crate::error::Part;
 use crate::graph::{self, EF_CONSTRUCTION, Frozen, M};
 use crate::mrl;
@@ -83,7 +85,9 @@ impl SegmentBuilder {
         if cancelled() {
             return None;
         }
-        Some(self.lay_out(&nodes, &frozen))
+        let bytes = self.lay_out(&nodes, &frozen);
+        drop((nodes, frozen));
+        measured(bytes, cancelled)
     }
 
     /// Quantises every row, in parallel; `None` if cancelled.
@@ -122,6 +126,7 @@ impl SegmentBuilder {
             n_links: frozen.links.len(),
             n_mended: frozen.n_mended,
             seed: self.seed,
+            curve: Curve::default(),
             layer_nodes: frozen.layer_nodes.clone(),
         };
         let own: [&[u8]; 8] = [
@@ -137,6 +142,17 @@ impl SegmentBuilder {
         let sections = self.sections.iter().map(|(part, bytes)| (*part, &bytes[..]));
         join(&header, &format::OWN.into_iter().zip(own).chain(sections).collect::<Vec<_>>())
     }
+}
+
+/// Lets a segment that was just laid out measure its recall; `None` if cancelled.
+fn measured(bytes: Vec<u8>, cancelled: &(dyn Fn() -> bool + Sync)) -> Option<Vec<u8>> {
+    let bytes = Arc::new(bytes);
+    let segment = Segment::open(bytes.clone()).expect("a segment that was just laid out");
+    let curve = segment.measure(cancelled)?;
+    drop(segment);
+    let mut bytes = Arc::into_inner(bytes).expect("nobody else was given the bytes");
+    format::set_curve(&mut bytes, curve).expect("a segment that was just opened");
+    Some(bytes)
 }
 
 /// Gives rows with equal codes and scale the same node, in the order of their first rows.

@@ -8,7 +8,10 @@
 
 mod build;
 mod bytes;
+mod curve;
 mod format;
+mod plan;
+mod scan;
 mod search;
 
 use std::sync::{Arc, OnceLock};
@@ -26,6 +29,7 @@ use format::{
 };
 
 pub use build::SegmentBuilder;
+pub use curve::RecallPoint;
 pub use format::MAX_ROWS;
 pub(crate) use format::{MAGIC, MAX_LAYERS, MAX_WIDTH};
 
@@ -38,6 +42,8 @@ pub struct Segment {
     verdicts: Vec<OnceLock<Result<(), SegmentError>>>,
     /// Whether the graph and the rows of its nodes can be walked.
     walkable: OnceLock<Result<(), SegmentError>>,
+    /// The node of each row, from the rows of each node; made on first use.
+    node_of_row: OnceLock<Vec<u32>>,
 }
 
 /// The size of one part.
@@ -50,7 +56,7 @@ pub struct PartBytes {
 }
 
 /// Counts and sizes of a segment, all from its header.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SegmentStats {
     /// Rows, dead ones included.
     pub rows: usize,
@@ -68,6 +74,8 @@ pub struct SegmentStats {
     pub m: u32,
     /// Candidates kept while building (`efConstruction` in the HNSW paper).
     pub ef_construction: u32,
+    /// Recall by `ef`, measured when the segment was built, `ef` rising; empty if it was not.
+    pub recall: Vec<RecallPoint>,
     /// Bytes of the whole segment.
     pub bytes: u64,
     /// Bytes of each part, sections included, in the order in which they lie.
@@ -87,10 +95,18 @@ impl Segment {
         let bytes = Bytes::new(bytes);
         let (header, table) = format::read(bytes.all())?;
         let verdicts = table.iter().map(|_| OnceLock::new()).collect();
-        Ok(Segment { bytes, header, table, verdicts, walkable: OnceLock::new() })
+        Ok(Segment {
+            bytes,
+            header,
+            table,
+            verdicts,
+            walkable: OnceLock::new(),
+            node_of_row: OnceLock::new(),
+        })
     }
 
-    /// Checks every byte: checksums, ids ascending, links and rows in range, zeros between parts.
+    /// Checks every byte: checksums, ids ascending, links and rows in range, a recall that can be,
+    /// zeros between parts.
     ///
     /// # Errors
     /// The first thing found wrong.
@@ -103,6 +119,10 @@ impl Segment {
             return Err(content(IDS, rule, at + 1, ids[at + 1]));
         }
         self.check_graph()?;
+        if let Some(found) = self.header.curve.fault() {
+            let rule = "at most 10000, with a depth of at most its ef";
+            return Err(SegmentError::Field { field: "recall", rule, found });
+        }
         let mut end = format::head_bytes(self.table.len()) as u64;
         for entry in &self.table {
             let padding: &[u8] = self.bytes.numbers(end, entry.offset);
@@ -139,6 +159,7 @@ impl Segment {
             mended: header.n_mended,
             m: header.m,
             ef_construction: header.ef_construction,
+            recall: header.curve.points(),
             bytes: self.table.last().map_or(0, Entry::end),
             parts: parts.map(|e| PartBytes { part: e.part, bytes: e.length }).collect(),
         }
@@ -201,6 +222,19 @@ impl Segment {
         self.walkable.get_or_init(|| self.check_graph()).as_ref().ok()?;
         let graph = Graph::new(&self.header.layer_nodes, self.part(LIST_OFFSETS), self.part(LINKS));
         Some((graph, NodeRows { offsets: self.part(NODE_OFFSETS), rows: self.part(NODE_ROWS) }))
+    }
+
+    /// The node of each row, `[n_rows]`; the rows of the nodes must be sound.
+    fn node_of_row(&self) -> &[u32] {
+        self.node_of_row.get_or_init(|| {
+            let mut node_of_row = vec![0; self.len()];
+            let offsets: &[u32] = self.part(NODE_OFFSETS);
+            for (node, range) in offsets.windows(2).enumerate() {
+                let rows = &self.part::<u32>(NODE_ROWS)[range[0] as usize..range[1] as usize];
+                rows.iter().for_each(|row| node_of_row[*row as usize] = node as u32);
+            }
+            node_of_row
+        })
     }
 
     /// Checks all that a walk relies on, so that it can index without a second look.
