@@ -61,6 +61,12 @@ impl<R: Ord + Copy> Best<R> {
         }
     }
 
+    /// The score of the worst of `k` rows; none as long as there are fewer.
+    pub(crate) fn worst(&self) -> Option<f32> {
+        let full = self.worst_first.len() == self.k;
+        self.worst_first.peek().filter(|_| full).map(|ranked| ranked.score)
+    }
+
     /// The best of both.
     #[must_use]
     pub(crate) fn join(mut self, other: Best<R>) -> Best<R> {

@@ -110,4 +110,4 @@ impl Default for Search {
 }
 
 /// The recall looked for unless told otherwise.
-pub const RECALL_TARGET: f32 = 0.98;
+pub const RECALL_TARGET: f32 = 0.975;

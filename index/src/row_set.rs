@@ -124,7 +124,8 @@ impl RowSet {
     /// The rows in the set that lie in a range, rising. The range begins at a multiple of 64, and ends at
     /// one or behind the last row.
     pub(crate) fn iter_within(&self, rows: Range<usize>) -> impl Iterator<Item = RowId> {
-        debug_assert!(rows.start % 64 == 0 && (rows.end % 64 == 0 || rows.end == self.n_rows));
+        debug_assert!(rows.start.is_multiple_of(64));
+        debug_assert!(rows.end.is_multiple_of(64) || rows.end == self.n_rows);
         let words = rows.start / 64..rows.end.div_ceil(64);
         self.words[words.clone()].iter().zip(words.start as u32..).flat_map(|(word, idx)| {
             let mut left = *word;

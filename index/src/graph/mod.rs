@@ -13,7 +13,7 @@ mod walk;
 
 pub(crate) use build::build;
 pub(crate) use freeze::Frozen;
-pub(crate) use walk::{Limits, node_of, rank, walk};
+pub(crate) use walk::{Limits, walk};
 
 /// Links asked for per node and layer, twice that in layer 0 (`M` in the paper).
 pub const M: usize = 16;

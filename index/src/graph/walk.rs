@@ -40,7 +40,7 @@ pub(crate) struct Walked {
 
 /// A score above, its node below: greater is closer, and of equal scores the lower node is greater.
 /// A NaN is the lowest of all.
-pub(crate) fn rank(score: f32, node: u32) -> u64 {
+pub(super) fn rank(score: f32, node: u32) -> u64 {
     let score = if score.is_nan() { f32::NEG_INFINITY } else { score };
     let bits = score.to_bits();
     // The usual trick: flips all bits of a negative number, only the sign of a positive one.
@@ -49,7 +49,7 @@ pub(crate) fn rank(score: f32, node: u32) -> u64 {
 }
 
 /// The node of a [`rank`].
-pub(crate) fn node_of(ranked: u64) -> u32 {
+pub(super) fn node_of(ranked: u64) -> u32 {
     !(ranked as u32)
 }
 

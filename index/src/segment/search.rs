@@ -113,19 +113,26 @@ impl Segment {
         Ok(Found { hits, compared: walked.compared, exact: walked.complete, plan: Plan::Walk })
     }
 
-    /// Scores rows that lie anywhere in memory at full width.
+    /// The best of rows that lie anywhere in memory, by their scores at full width.
     pub(super) fn score_rows(&self, rows: &[RowId], query: &Query, k: usize) -> Best<RowId> {
+        let mut best = Best::new(k);
+        let scores = self.score_each(rows, query);
+        rows.iter().zip(scores).for_each(|(row, score)| best.offer(*row, score));
+        best
+    }
+
+    /// The full-width score of each row.
+    pub(super) fn score_each(&self, rows: &[RowId], query: &Query) -> Vec<f32> {
         let (all, full) = (self.part::<f16>(ROWS), self.shape().full);
         let row = |id: RowId| &all[id.0 as usize * full..][..full];
-        let mut best = Best::new(k);
         rows.iter().take(PREFETCH_ROWS).for_each(|id| prefetch(row(*id)));
-        for (position, id) in rows.iter().enumerate() {
+        let score = |(position, id): (usize, &RowId)| {
             if let Some(ahead) = rows.get(position + PREFETCH_ROWS) {
                 prefetch(row(*ahead));
             }
-            best.offer(*id, dot_f16(row(*id), query.full()));
-        }
-        best
+            dot_f16(row(*id), query.full())
+        };
+        rows.iter().enumerate().map(score).collect()
     }
 }
 
