@@ -30,7 +30,7 @@ const N_QUERIES: usize = 200;
 const N_NODES_MIN: usize = 1_000;
 /// The share of the second row in a sample query. See [`MISSED`] for why.
 const WEIGHT: f32 = 0.3;
-/// Real queries miss up to this many times what mixtures miss.
+/// Real queries miss about this many times what mixtures miss: 0.9 to 1.7 times, by codes and `ef`.
 ///
 /// Measured on 100,000 real sentences of width 384 and real questions, another distribution. What walks
 /// find for questions, and for mixtures: codes of 128, at `ef` 96, 128, 192, 256: 96.5, 97.1, 98.1, 98.6,
