@@ -61,6 +61,20 @@ impl<R: Ord + Copy> Best<R> {
         }
     }
 
+    /// The score of the worst of `k` rows; none as long as there are fewer.
+    pub(crate) fn worst(&self) -> Option<f32> {
+        let full = self.worst_first.len() == self.k;
+        self.worst_first.peek().filter(|_| full).map(|ranked| ranked.score)
+    }
+
+    /// The best of both.
+    #[must_use]
+    pub(crate) fn join(mut self, other: Best<R>) -> Best<R> {
+        let rows = other.worst_first.into_iter();
+        rows.for_each(|ranked| self.offer(ranked.row, ranked.score));
+        self
+    }
+
     /// The rows kept, best first.
     pub(crate) fn into_sorted(self) -> Vec<(R, f32)> {
         let best_first = self.worst_first.into_sorted_vec();

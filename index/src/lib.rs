@@ -28,6 +28,6 @@ mod segment;
 pub use error::{Part, SegmentError};
 pub use exact::scan;
 pub use graph::{EF_CONSTRUCTION, EF_DEFAULT, M};
-pub use query::{Found, Query, RowId, Scored, Search, Shape};
+pub use query::{Found, Plan, Query, RECALL_TARGET, RowId, Scored, Search, Shape};
 pub use row_set::RowSet;
-pub use segment::{Built, MAX_ROWS, PartBytes, Segment, SegmentBuilder, SegmentStats};
+pub use segment::{Built, MAX_ROWS, PartBytes, RecallPoint, Segment, SegmentBuilder, SegmentStats};

@@ -64,17 +64,37 @@ pub struct Scored {
 pub struct Found {
     /// Best first; equal scores in order of their rows.
     pub hits: Vec<Scored>,
-    /// How many rows (exact) or nodes (graph) were scored.
+    /// How many rows (scans) or nodes (walks) were scored, those of a walk that gave up included.
     pub compared: usize,
     /// Whether every row that was asked for was scored at full width, so that no closer one can have been missed.
     pub exact: bool,
+    /// How the hits were found.
+    pub plan: Plan,
+}
+
+/// How hits were found. Their scores are at full width in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// By a walk over the graph, through all rows, that kept those asked for.
+    Walk,
+    /// By scoring the codes of each row asked for.
+    CodeScan,
+    /// By scoring each row asked for at full width.
+    ExactScan,
 }
 
 /// How to search a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Search {
+    /// Looks as far as the segment, by its own measurement, must for this recall; the default.
+    ///
+    /// A segment that was not measured, or whose measurement is damaged, looks as far as
+    /// [`EF_DEFAULT`](crate::EF_DEFAULT) says.
+    Recall {
+        /// The share of the true best that should be found, `0..=1`.
+        target: f32,
+    },
     /// Walks the graph and keeps the `ef` best nodes; `ef` below `k` is raised to `k`.
-    /// [`EF_DEFAULT`](crate::EF_DEFAULT) is a good value.
     Graph {
         /// Nodes kept while walking (`ef` in the HNSW paper).
         ef: usize,
@@ -82,3 +102,12 @@ pub enum Search {
     /// Scores every row that is asked for at full width.
     Exact,
 }
+
+impl Default for Search {
+    fn default() -> Self {
+        Search::Recall { target: RECALL_TARGET }
+    }
+}
+
+/// The recall looked for unless told otherwise.
+pub const RECALL_TARGET: f32 = 0.975;

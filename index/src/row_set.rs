@@ -137,7 +137,16 @@ impl RowSet {
 
     /// The rows in the set, rising.
     pub fn iter(&self) -> impl Iterator<Item = RowId> {
-        self.words.iter().zip(0..).flat_map(|(word, idx)| {
+        self.iter_within(0..self.n_rows)
+    }
+
+    /// The rows in the set that lie in a range, rising. The range begins at a multiple of 64, and ends at
+    /// one or behind the last row.
+    pub(crate) fn iter_within(&self, rows: Range<usize>) -> impl Iterator<Item = RowId> {
+        debug_assert!(rows.start.is_multiple_of(64));
+        debug_assert!(rows.end.is_multiple_of(64) || rows.end == self.n_rows);
+        let words = rows.start / 64..rows.end.div_ceil(64);
+        self.words[words.clone()].iter().zip(words.start as u32..).flat_map(|(word, idx)| {
             let mut left = *word;
             std::iter::from_fn(move || {
                 let bit = (left != 0).then(|| left.trailing_zeros())?;
@@ -180,6 +189,9 @@ mod tests {
             prop_assert_eq!(rows(&set(&a).intersection(&set(&b))), &a & &b);
             prop_assert_eq!(rows(&set(&a).union(&set(&b))), &a | &b);
             prop_assert_eq!(rows(&set(&a).complement()), &all - &a);
+            let middle: BTreeSet<u32> =
+                set(&a).iter_within(64..128).map(|row| row.0).collect();
+            prop_assert_eq!(middle, a.range(64..128).copied().collect::<BTreeSet<u32>>());
             let (mut with, mut without) = (set(&a), set(&a));
             with.insert(RowId(row));
             without.remove(RowId(row));

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use clustered::{FULL, N_QUERIES, clustered, from_environment};
 use half::f16;
-use index::{EF_DEFAULT, Query, Search, Segment, SegmentBuilder, Shape};
+use index::{EF_DEFAULT, Query, RECALL_TARGET, Search, Segment, SegmentBuilder, Shape};
 
 const K: usize = 10;
 const N_ROWS: usize = 6_000;
@@ -27,10 +27,10 @@ fn build(rows: &[Vec<f16>], dims: usize) -> Segment {
 
 /// Recall at [`K`] by score: a hit counts if it scores at least as high as the true last one, so that
 /// of equal rows any will do.
-fn recall(segment: &Segment, queries: &[Query], truth: &[f32], ef: usize) -> (f64, f64) {
+fn recall(segment: &Segment, queries: &[Query], truth: &[f32], how: Search) -> (f64, f64) {
     let (mut n_good, mut n_compared) = (0, 0);
     for (query, last) in queries.iter().zip(truth) {
-        let found = segment.search(query, K, Search::Graph { ef }, None);
+        let found = segment.search(query, K, how, None);
         assert!(!found.exact && found.hits.len() == K);
         n_good += found.hits.iter().filter(|hit| hit.score >= *last).count();
         n_compared += found.compared;
@@ -58,11 +58,18 @@ fn check(name: &str, n_distinct_of: fn(usize) -> usize, dims: usize) {
          {} mended; a scan takes {scan:.1?}",
         stats.nodes, stats.links, stats.mended
     );
+    for point in &stats.recall {
+        println!("  measured by the segment: {point:?}");
+    }
+    let (asked_for, _) = recall(&segment, &queries, &truth, Search::default());
+    println!("  asked for {RECALL_TARGET}: {asked_for:.4}");
+    assert!(asked_for >= 0.97, "{name}, seed {seed}: recall@{K} {asked_for}");
     let mut at_default = 0.0;
     for ef in [32, 64, 96, 128, 160, 192, 256, EF_DEFAULT] {
-        recall(&segment, &queries, &truth, ef);
+        let how = Search::Graph { ef };
+        recall(&segment, &queries, &truth, how);
         let start = Instant::now();
-        let (recall, compared) = recall(&segment, &queries, &truth, ef);
+        let (recall, compared) = recall(&segment, &queries, &truth, how);
         let walk = start.elapsed() / N_QUERIES as u32;
         let ratio = scan.as_secs_f64() / walk.as_secs_f64();
         println!(

@@ -1,8 +1,9 @@
 //! AVX-512 with VNNI: f16 rows sixteen numbers a step, int8 codes sixty-four.
 //!
-//! `vpdpbusd` multiplies unsigned by signed bytes, so the query comes shifted by 128 and the shift is
-//! taken off again: `sum (q + 128) r - sum 128 r`. Both sums are exact in i32 for any width that
-//! [`MAX_WIDTH`](crate::segment::MAX_WIDTH) allows.
+//! `vpdpbusd` multiplies unsigned by signed bytes, so rows are shifted by 128 as they are read and the
+//! shift is taken off again, once: `sum (r + 128) q - 128 sum q`. Both sums are exact in i32 for any
+//! width that [`MAX_WIDTH`](crate::segment::MAX_WIDTH) allows. Four rows share the query's registers
+//! and one reduction, which for short codes costs more than the products.
 #![expect(unsafe_code, reason = "vector loads through pointers; calls that need the token's proof")]
 
 use std::arch::x86_64::*;
@@ -30,10 +31,10 @@ impl Avx512 {
         unsafe { dot_f16(row, query) }
     }
 
-    /// The dot product of codes with `shifted - 128`.
-    pub(super) fn dot_shifted(self, codes: &[i8], shifted: &[u8]) -> i32 {
+    /// The dot products of four rows with a query whose codes add up to `query_sum`.
+    pub(super) fn dot_i8_x4(self, rows: [&[i8]; 4], query: &[i8], query_sum: i32) -> [i32; 4] {
         // SAFETY: `self` proves that the processor has the features the function is compiled for.
-        unsafe { dot_shifted(codes, shifted) }
+        unsafe { dot_i8_x4(rows, query, query_sum) }
     }
 }
 
@@ -75,31 +76,45 @@ fn multiply_add_f16(row: &[f16; 16], query: &[f32; 16], sum: __m512) -> __m512 {
     _mm512_fmadd_ps(_mm512_cvtph_ps(row), query, sum)
 }
 
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn dot_shifted(codes: &[i8], shifted: &[u8]) -> i32 {
-    let shift = _mm512_set1_epi8(i8::MIN); // 128, read as unsigned
-    let (mut products, mut shifts) = (_mm512_setzero_si512(), _mm512_setzero_si512());
-    let (code_chunks, code_tail) = codes.as_chunks::<64>();
-    let (query_chunks, query_tail) = shifted.as_chunks::<64>();
-    for (codes, query) in code_chunks.iter().zip(query_chunks) {
+fn dot_i8_x4(rows: [&[i8]; 4], query: &[i8], query_sum: i32) -> [i32; 4] {
+    assert!(rows.iter().all(|row| row.len() == query.len()), "rows of unequal width");
+    let shift = _mm512_set1_epi8(i8::MIN); // flips the sign bit: adds 128, read as unsigned
+    let mut sums = [_mm512_setzero_si512(); 4];
+    let chunks = rows.map(|row| row.as_chunks::<64>());
+    let (query_chunks, query_tail) = query.as_chunks::<64>();
+    for (idx, query) in query_chunks.iter().enumerate() {
         // SAFETY: a chunk is 64 readable bytes, and an unaligned load is allowed anywhere.
-        let codes = unsafe { _mm512_loadu_si512(codes.as_ptr().cast()) };
-        // SAFETY: as above.
         let query = unsafe { _mm512_loadu_si512(query.as_ptr().cast()) };
-        products = _mm512_dpbusd_epi32(products, query, codes);
-        shifts = _mm512_dpbusd_epi32(shifts, shift, codes);
+        for (sum, (chunks, _)) in sums.iter_mut().zip(&chunks) {
+            // SAFETY: as above.
+            let row = unsafe { _mm512_loadu_si512(chunks[idx].as_ptr().cast()) };
+            *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(row, shift), query);
+        }
     }
-    let n_tail = code_tail.len().min(query_tail.len());
-    if n_tail > 0 {
-        let mask = u64::MAX >> (64 - n_tail);
-        // SAFETY: the mask lets only the first `n_tail` bytes be read, which both slices have.
-        let codes = unsafe { _mm512_maskz_loadu_epi8(mask, code_tail.as_ptr()) };
-        // SAFETY: as above.
-        let query = unsafe { _mm512_maskz_loadu_epi8(mask, query_tail.as_ptr().cast()) };
-        products = _mm512_dpbusd_epi32(products, query, codes);
-        shifts = _mm512_dpbusd_epi32(shifts, shift, codes);
+    if !query_tail.is_empty() {
+        let mask = u64::MAX >> (64 - query_tail.len());
+        // SAFETY: the mask lets only bytes of the tail be read. Beyond it the query is 0.
+        let query = unsafe { _mm512_maskz_loadu_epi8(mask, query_tail.as_ptr()) };
+        for (sum, (_, tail)) in sums.iter_mut().zip(&chunks) {
+            // SAFETY: as above; a row's tail is as long as the query's.
+            let row = unsafe { _mm512_maskz_loadu_epi8(mask, tail.as_ptr()) };
+            *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(row, shift), query);
+        }
     }
-    _mm512_reduce_add_epi32(_mm512_sub_epi32(products, shifts))
+    let [a, b, c, d] = sums;
+    // Four sums in each 128 bits, those of a, b, c and d; then the four parts are added up.
+    let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    let abcd = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    let half = _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64::<1>(abcd));
+    let sums = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
+    let sums = _mm_sub_epi32(sums, _mm_set1_epi32(128 * query_sum));
+    let mut dots = [0i32; 4];
+    // SAFETY: four i32 are 16 writable bytes, and an unaligned store is allowed anywhere.
+    unsafe { _mm_storeu_si128(dots.as_mut_ptr().cast(), sums) };
+    dots
 }
 
 /// Asks the memory for each cache line of a slice.

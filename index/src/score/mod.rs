@@ -25,7 +25,7 @@ use simsimd::SpatialSimilarity;
 use crate::mrl::Codes;
 
 /// How many rows ahead of the one being scored are asked from memory.
-const PREFETCH_ROWS: usize = 4;
+const PREFETCH_ROWS: usize = 16;
 
 /// The instruction set in use.
 #[derive(Clone, Copy)]
@@ -78,7 +78,11 @@ pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
 /// If the lengths differ.
 pub fn dot_f16(row: &[f16], query: &[f32]) -> f32 {
     assert_eq!(row.len(), query.len(), "rows of unequal width");
-    match isa() {
+    dot_f16_on(isa(), row, query)
+}
+
+fn dot_f16_on(isa: Isa, row: &[f16], query: &[f32]) -> f32 {
+    match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512(isa) => isa.dot_f16(row, query),
         #[cfg(target_arch = "x86_64")]
@@ -87,19 +91,19 @@ pub fn dot_f16(row: &[f16], query: &[f32]) -> f32 {
     }
 }
 
-/// The codes of a query, and the same codes plus 128 for instructions that want one side unsigned.
+/// The codes of a query, their sum and their scale.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct QueryCodes {
     codes: Vec<i8>, // [dims]
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "x86-64 wants it"))]
-    shifted: Vec<u8>, // [dims]
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "AVX-512 wants it"))]
+    sum: i32,
     scale: f32,
 }
 
 impl QueryCodes {
     pub(crate) fn new(codes: Codes) -> Self {
-        let shifted = codes.codes.iter().map(|code| (*code as u8) ^ 0x80).collect();
-        QueryCodes { codes: codes.codes, shifted, scale: codes.scale }
+        let sum = codes.codes.iter().map(|code| i32::from(*code)).sum();
+        QueryCodes { codes: codes.codes, sum, scale: codes.scale }
     }
 
     /// Becomes the codes of a row, in place.
@@ -107,8 +111,7 @@ impl QueryCodes {
         let codes = rows.codes(idx);
         self.codes.clear();
         self.codes.extend_from_slice(codes);
-        self.shifted.clear();
-        self.shifted.extend(codes.iter().map(|code| (*code as u8) ^ 0x80));
+        self.sum = codes.iter().map(|code| i32::from(*code)).sum();
         self.scale = rows.scales[idx as usize];
     }
 
@@ -146,6 +149,13 @@ impl<'a> CodeRows<'a> {
         dot_i8(self.codes(a), self.codes(b)) as f32 * scale
     }
 
+    /// Asks the memory for a row's codes and scale.
+    #[inline]
+    fn prefetch(&self, idx: u32) {
+        prefetch(self.codes(idx));
+        prefetch(std::slice::from_ref(&self.scales[idx as usize]));
+    }
+
     /// Puts the int8 score of each row of `idxs` into `scores`, in the same order.
     ///
     /// # Panics
@@ -153,25 +163,33 @@ impl<'a> CodeRows<'a> {
     pub(crate) fn score_many(&self, idxs: &[u32], query: &QueryCodes, scores: &mut Vec<f32>) {
         assert_eq!(query.len(), self.dims, "a query of another width");
         scores.clear();
-        for ahead in idxs.iter().take(PREFETCH_ROWS) {
-            prefetch(self.codes(*ahead));
+        idxs.iter().take(PREFETCH_ROWS).for_each(|ahead| self.prefetch(*ahead));
+        let isa = isa();
+        for (position, four) in (0..).step_by(4).zip(idxs.chunks(4)) {
+            let ahead = idxs.iter().skip(position + PREFETCH_ROWS).take(4);
+            ahead.for_each(|ahead| self.prefetch(*ahead));
+            // A last group of fewer repeats its last row; those scores are cut off.
+            let four: [u32; 4] = std::array::from_fn(|nth| four[nth.min(four.len() - 1)]);
+            let dots = dot_i8_x4(isa, four.map(|idx| self.codes(idx)), query);
+            scores.extend(
+                four.iter()
+                    .zip(dots)
+                    .map(|(idx, dot)| dot as f32 * (self.scales[*idx as usize] * query.scale)),
+            );
         }
-        for (position, idx) in idxs.iter().enumerate() {
-            if let Some(ahead) = idxs.get(position + PREFETCH_ROWS) {
-                prefetch(self.codes(*ahead));
-            }
-            let dot = dot_query(self.codes(*idx), query);
-            scores.push(dot as f32 * (self.scales[*idx as usize] * query.scale));
-        }
+        scores.truncate(idxs.len());
     }
 }
 
-/// The exact dot product of a row's codes and a query's.
-fn dot_query(codes: &[i8], query: &QueryCodes) -> i32 {
-    match isa() {
+/// The exact dot products of four rows' codes and a query's.
+#[inline]
+fn dot_i8_x4(isa: Isa, rows: [&[i8]; 4], query: &QueryCodes) -> [i32; 4] {
+    match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(isa) => isa.dot_shifted(codes, &query.shifted),
-        _ => dot_i8(codes, &query.codes),
+        Isa::Avx512(isa) => isa.dot_i8_x4(rows, &query.codes, query.sum),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(isa) => isa.dot_i8_x4(rows, &query.codes),
+        Isa::Portable => rows.map(|row| dot_i8(row, &query.codes)),
     }
 }
 

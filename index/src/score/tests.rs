@@ -3,8 +3,8 @@
 use super::*;
 use crate::mrl;
 
-/// Four times the widest lane (64 codes), and odd tails.
-const LENGTHS: std::ops::RangeInclusive<usize> = 0..=4 * 64 + 3;
+/// More than four times the widest lane (64 codes), and every tail.
+const LENGTHS: std::ops::RangeInclusive<usize> = 0..=300;
 
 /// Numbers in `-1..1` that repeat only after many; a small linear congruential generator.
 fn numbers(seed: u32, n: usize) -> Vec<f32> {
@@ -43,8 +43,35 @@ fn int8_products_are_exact() {
     for n in LENGTHS.chain([768, 769]) {
         let (a, b) = (codes(3, n), codes(4, n));
         assert_eq!(dot_i8(&a, &b), scalar::dot_i8(&a, &b), "{n} codes");
-        let query = QueryCodes::new(mrl::Codes { codes: b.clone(), scale: 1.0 });
-        assert_eq!(dot_query(&a, &query), scalar::dot_i8(&a, &b), "{n} codes of a query");
+    }
+}
+
+/// Every instruction set that this processor has.
+fn isas() -> Vec<(&'static str, Isa)> {
+    let mut isas = vec![("portable", Isa::Portable)];
+    #[cfg(target_arch = "x86_64")]
+    {
+        isas.extend(avx2::Avx2::new().map(|isa| ("avx2", Isa::Avx2(isa))));
+        isas.extend(avx512::Avx512::new().map(|isa| ("avx512", Isa::Avx512(isa))));
+    }
+    isas
+}
+
+#[test]
+fn four_int8_products_are_exact_wherever_their_rows_lie() {
+    let (pool, queries) = (codes(11, 8 * 300 + 64), codes(12, 300 + 64));
+    for n in LENGTHS {
+        for shift in [0, 1, 3, 8, 17, 32, 63] {
+            // Rows in no order, one of them twice.
+            let rows = [5usize, 0, 7, 5].map(|row| &pool[shift + row * n..][..n]);
+            let query = &queries[shift % 7..][..n];
+            let expected = rows.map(|row| scalar::dot_i8(row, query));
+            let query = QueryCodes::new(mrl::Codes { codes: query.to_vec(), scale: 1.0 });
+            for (name, isa) in isas() {
+                let found = dot_i8_x4(isa, rows, &query);
+                assert_eq!(found, expected, "{name}, {n} codes, shifted by {shift}");
+            }
+        }
     }
 }
 
@@ -55,29 +82,20 @@ fn int8_products_are_exact_at_the_ends_of_the_range_and_the_largest_width() {
         let (a, b) = (vec![a; n], vec![b; n]);
         assert_eq!(dot_i8(&a, &b), scalar::dot_i8(&a, &b));
         let query = QueryCodes::new(mrl::Codes { codes: b.clone(), scale: 1.0 });
-        assert_eq!(dot_query(&a, &query), scalar::dot_i8(&a, &b));
+        for (name, isa) in isas() {
+            let expected = [scalar::dot_i8(&a, &b); 4];
+            assert_eq!(dot_i8_x4(isa, [&a; 4], &query), expected, "{name}");
+        }
     }
 }
 
 #[test]
 fn f16_products_of_every_instruction_set_are_within_the_bound_of_the_scalar_ones() {
-    type Kernel = Box<dyn Fn(&[f16], &[f32]) -> f32>;
-    let mut kernels: Vec<(&str, Kernel)> =
-        vec![("chosen", Box::new(dot_f16)), ("portable", Box::new(portable::dot_f16))];
-    #[cfg(target_arch = "x86_64")]
-    {
-        if let Some(isa) = avx2::Avx2::new() {
-            kernels.push(("avx2", Box::new(move |row, query| isa.dot_f16(row, query))));
-        }
-        if let Some(isa) = avx512::Avx512::new() {
-            kernels.push(("avx512", Box::new(move |row, query| isa.dot_f16(row, query))));
-        }
-    }
     for n in LENGTHS.chain([768, 769]) {
         let (row, query) = (halves(&numbers(5, n)), numbers(6, n));
         let expected = scalar::dot_f16(&row, &query);
-        for (name, kernel) in &kernels {
-            let error = (kernel(&row, &query) - expected).abs();
+        for (name, isa) in isas() {
+            let error = (dot_f16_on(isa, &row, &query) - expected).abs();
             let bound = bound(row.iter().map(|x| x.to_f32()), &query);
             assert!(error <= bound, "{name}, {n} numbers: {error} > {bound}");
         }
@@ -108,18 +126,16 @@ fn many_rows_score_as_one_by_one() {
     let rows = CodeRows::new(&codes, &scales, dims);
     let query = QueryCodes::new(mrl::quantise(&numbers(9, dims)));
     let mut scores = vec![1.0; 3];
-    let idxs = [8, 0, 3, 3, 1, 7];
-    rows.score_many(&idxs, &query, &mut scores);
-    let expected: Vec<f32> = idxs
-        .iter()
-        .map(|idx| {
+    let idxs = [8, 0, 3, 3, 1, 7, 2, 2, 6];
+    for n in 0..=idxs.len() {
+        let idxs = &idxs[..n];
+        rows.score_many(idxs, &query, &mut scores);
+        let expected = idxs.iter().map(|idx| {
             let dot = scalar::dot_i8(rows.codes(*idx), &query.codes) as f32;
             dot * (scales[*idx as usize] * query.scale)
-        })
-        .collect();
-    assert_eq!(scores, expected);
-    rows.score_many(&[], &query, &mut scores);
-    assert!(scores.is_empty());
+        });
+        assert_eq!(scores, expected.collect::<Vec<f32>>(), "{n} rows");
+    }
 }
 
 #[test]

@@ -6,12 +6,16 @@ use bytemuck::cast_slice;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::build::SegmentBuilder;
+use super::curve::{Curve, Rows, Subject};
 use super::format::{
     self, CODES, Entry, Header, IDS, LINKS, LIST_OFFSETS, NODE_OFFSETS, NODE_ROWS, ROWS, SCALES,
 };
 use super::nodes::Nodes;
+use super::{Graph, NodeRows};
 use crate::error::Part;
 use crate::graph::{EF_CONSTRUCTION, Frozen, M};
+use crate::query::Shape;
+use crate::score::CodeRows;
 
 /// Bytes whose checksum is computed between two looks at the flag that cancels a build.
 const BYTES_BETWEEN_LOOKS: usize = 1 << 20;
@@ -23,19 +27,21 @@ const BYTES_BETWEEN_LOOKS: usize = 1 << 20;
 pub struct Built<'a> {
     from: SegmentBuilder<'a>,
     frozen: Frozen,
-    codes: Vec<i8>, // [n_nodes, dims], in the order in which nodes came; written in that of `frozen`
-    scales: Vec<f32>, // as the codes
+    codes: Vec<i8>,   // [n_nodes, dims]
+    scales: Vec<f32>, // [n_nodes]
     node_offsets: Vec<u32>,
     node_rows: Vec<u32>,
     head: Vec<u8>,
     table: Vec<Entry>,
+    curve: Curve,
 }
 
 /// Why a build has no result.
 struct Cancelled;
 
 impl<'a> Built<'a> {
-    /// Lays the parts out and computes their checksums; `None` if cancelled.
+    /// Puts nodes into their places, measures recall, lays the parts out and computes their checksums;
+    /// `None` if cancelled.
     pub(super) fn new(
         from: SegmentBuilder<'a>,
         nodes: Nodes,
@@ -43,9 +49,16 @@ impl<'a> Built<'a> {
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Option<Self> {
         let (node_offsets, node_rows) = rows_by_node(&nodes.node_of_row, &frozen.order);
-        let Nodes { codes, scales, .. } = nodes;
-        let (head, table) = (Vec::new(), Vec::new());
-        let mut built = Built { from, frozen, codes, scales, node_offsets, node_rows, head, table };
+        let dims = from.shape.dims;
+        let mut codes = Vec::with_capacity(nodes.codes.len());
+        let in_order = frozen.order.iter().map(|node| *node as usize);
+        in_order.clone().for_each(|node| codes.extend(&nodes.codes[node * dims..][..dims]));
+        let scales = in_order.map(|node| nodes.scales[node]).collect();
+        drop(nodes);
+        let (head, table, curve) = (Vec::new(), Vec::new(), Curve::default());
+        let mut built =
+            Built { from, frozen, codes, scales, node_offsets, node_rows, head, table, curve };
+        built.curve = built.measure_recall(cancelled)?;
         let sections = built.from.sections.iter().map(|(part, _)| *part);
         let parts: Vec<Part> = format::OWN.into_iter().chain(sections).collect();
         let mut end = format::head_bytes(parts.len()) as u64;
@@ -97,8 +110,25 @@ impl<'a> Built<'a> {
             n_links: self.frozen.links.len(),
             n_mended: self.frozen.n_mended,
             seed: self.from.seed,
+            curve: self.curve,
             layer_nodes: self.frozen.layer_nodes.clone(),
         }
+    }
+
+    fn measure_recall(&self, cancelled: &(dyn Fn() -> bool + Sync)) -> Option<Curve> {
+        let node_rows = NodeRows { offsets: &self.node_offsets, rows: &self.node_rows };
+        let Shape { full, dims } = self.from.shape;
+        let Frozen { layer_nodes, list_offsets, links, .. } = &self.frozen;
+        let subject = Subject {
+            graph: Graph::new(layer_nodes, list_offsets, links),
+            codes: CodeRows::new(&self.codes, &self.scales, dims),
+            node_rows,
+            node_of_row: &node_rows.node_of_row(),
+            rows: Rows::new(full, self.from.slices()),
+            dims,
+            seed: self.from.seed,
+        };
+        subject.measure(cancelled)
     }
 
     /// The length and checksum of a part.
@@ -131,14 +161,10 @@ impl<'a> Built<'a> {
         part: Part,
         take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let shape = self.from.shape;
-        let mut in_order = self.frozen.order.iter().map(|node| *node as usize);
         match part {
             IDS => take(cast_slice(&self.from.ids)),
-            CODES => in_order.try_for_each(|node| {
-                take(cast_slice(&self.codes[node * shape.dims..][..shape.dims]))
-            }),
-            SCALES => in_order.try_for_each(|node| take(&self.scales[node].to_le_bytes())),
+            CODES => take(cast_slice(&self.codes)),
+            SCALES => take(cast_slice(&self.scales)),
             NODE_OFFSETS => take(cast_slice(&self.node_offsets)),
             NODE_ROWS => take(cast_slice(&self.node_rows)),
             LIST_OFFSETS => take(cast_slice(&self.frozen.list_offsets)),

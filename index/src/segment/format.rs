@@ -3,6 +3,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::curve::{Curve, LADDER};
 use crate::error::{Part, SegmentError};
 use crate::query::Shape;
 
@@ -53,8 +54,9 @@ const AT_ZERO: usize = AT_N_LAYERS + 4;
 const AT_N_LINKS: usize = AT_ZERO + 4;
 const AT_N_MENDED: usize = AT_N_LINKS + 8;
 const AT_SEED: usize = AT_N_MENDED + 8;
-const AT_RESERVED: usize = AT_SEED + 8;
-const AT_LAYER_NODES: usize = AT_RESERVED + 40;
+const AT_RECALL: usize = AT_SEED + 8;
+const AT_DEPTH: usize = AT_RECALL + 2 * LADDER.len();
+const AT_LAYER_NODES: usize = AT_DEPTH + 2 * LADDER.len();
 const HEADER_BYTES: usize = AT_LAYER_NODES + 4 * MAX_LAYERS;
 
 // Offsets inside an entry of the table.
@@ -76,6 +78,7 @@ pub(crate) struct Header {
     pub(crate) n_links: usize,
     pub(crate) n_mended: u64,
     pub(crate) seed: u64,
+    pub(crate) curve: Curve,
     /// Nodes in each layer, `[n_layers]`.
     pub(crate) layer_nodes: Vec<u32>,
 }
@@ -151,6 +154,8 @@ pub(crate) fn write(header: &Header, table: &[Entry], file_bytes: u64, head: &mu
     put(AT_N_LINKS, &(header.n_links as u64).to_le_bytes());
     put(AT_N_MENDED, &header.n_mended.to_le_bytes());
     put(AT_SEED, &header.seed.to_le_bytes());
+    put(AT_RECALL, bytemuck::cast_slice(&header.curve.recall));
+    put(AT_DEPTH, bytemuck::cast_slice(&header.curve.depth));
     for (layer, n) in header.layer_nodes.iter().enumerate() {
         put(AT_LAYER_NODES + 4 * layer, &n.to_le_bytes());
     }
@@ -211,6 +216,10 @@ fn read_header(fixed: &[u8; HEADER_BYTES]) -> Result<Header, SegmentError> {
         n_links: usize::try_from(u64_at(fixed, AT_N_LINKS)).unwrap_or(usize::MAX),
         n_mended: u64_at(fixed, AT_N_MENDED),
         seed: u64_at(fixed, AT_SEED),
+        curve: Curve {
+            recall: std::array::from_fn(|idx| u16_at(fixed, AT_RECALL + 2 * idx)),
+            depth: std::array::from_fn(|idx| u16_at(fixed, AT_DEPTH + 2 * idx)),
+        },
         layer_nodes: (0..count(AT_N_LAYERS).min(MAX_LAYERS))
             .map(|layer| u32_at(fixed, AT_LAYER_NODES + 4 * layer))
             .collect(),
@@ -230,7 +239,7 @@ fn read_header(fixed: &[u8; HEADER_BYTES]) -> Result<Header, SegmentError> {
         below = *n as usize;
     }
     let past_layers = AT_LAYER_NODES + 4 * header.layer_nodes.len()..HEADER_BYTES;
-    for zeros in [AT_ZERO..AT_N_LINKS, AT_RESERVED..AT_LAYER_NODES, past_layers] {
+    for zeros in [AT_ZERO..AT_N_LINKS, past_layers] {
         let found = fixed[zeros].iter().find(|byte| **byte != 0).copied().unwrap_or(0);
         check("unused bytes", usize::from(found), 0..=0, "zero")?;
     }
@@ -322,6 +331,10 @@ fn checksum_of(head: &[u8]) -> u64 {
 /// `N` bytes at an offset below the length of a header or an entry, which callers have checked.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("a slice of N bytes is an array of N bytes")
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(array(bytes, at))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

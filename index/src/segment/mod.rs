@@ -10,8 +10,11 @@
 mod build;
 mod built;
 mod bytes;
+mod curve;
 mod format;
 mod nodes;
+mod plan;
+mod scan;
 mod search;
 
 use std::sync::{Arc, OnceLock};
@@ -30,6 +33,7 @@ use format::{
 
 pub use build::SegmentBuilder;
 pub use built::Built;
+pub use curve::RecallPoint;
 pub use format::MAX_ROWS;
 pub(crate) use format::{MAGIC, MAX_LAYERS, MAX_WIDTH};
 
@@ -42,6 +46,8 @@ pub struct Segment {
     verdicts: Vec<OnceLock<Result<(), SegmentError>>>,
     /// Whether the graph and the rows of its nodes can be walked.
     walkable: OnceLock<Result<(), SegmentError>>,
+    /// The node of each row, from the rows of each node; made on first use.
+    node_of_row: OnceLock<Vec<u32>>,
 }
 
 /// The size of one part.
@@ -54,7 +60,7 @@ pub struct PartBytes {
 }
 
 /// Counts and sizes of a segment, all from its header.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SegmentStats {
     /// Rows, dead ones included.
     pub rows: usize,
@@ -72,6 +78,8 @@ pub struct SegmentStats {
     pub m: u32,
     /// Candidates kept while building (`efConstruction` in the HNSW paper).
     pub ef_construction: u32,
+    /// Recall by `ef`, measured when the segment was built, `ef` rising; empty if it was not.
+    pub recall: Vec<RecallPoint>,
     /// Bytes of the whole segment.
     pub bytes: u64,
     /// Bytes of each part, sections included, in the order in which they lie.
@@ -91,10 +99,18 @@ impl Segment {
         let bytes = Bytes::new(bytes);
         let (header, table) = format::read(bytes.all())?;
         let verdicts = table.iter().map(|_| OnceLock::new()).collect();
-        Ok(Segment { bytes, header, table, verdicts, walkable: OnceLock::new() })
+        Ok(Segment {
+            bytes,
+            header,
+            table,
+            verdicts,
+            walkable: OnceLock::new(),
+            node_of_row: OnceLock::new(),
+        })
     }
 
-    /// Checks every byte: checksums, ids ascending, links and rows in range, zeros between parts.
+    /// Checks every byte: checksums, ids ascending, links and rows in range, a recall that can be,
+    /// zeros between parts.
     ///
     /// # Errors
     /// The first thing found wrong.
@@ -102,6 +118,10 @@ impl Segment {
         self.table.iter().try_for_each(|entry| self.checksum(entry))?;
         self.check_ids()?;
         self.check_graph()?;
+        if let Some(found) = self.header.curve.fault() {
+            let rule = "at most 10000, with a depth of at most its ef";
+            return Err(SegmentError::Field { field: "recall", rule, found });
+        }
         let mut end = format::head_bytes(self.table.len()) as u64;
         for entry in &self.table {
             let padding: &[u8] = self.bytes.numbers(end, entry.offset);
@@ -149,6 +169,7 @@ impl Segment {
             mended: header.n_mended,
             m: header.m,
             ef_construction: header.ef_construction,
+            recall: header.curve.points(),
             bytes: self.table.last().map_or(0, Entry::end),
             parts: parts.map(|e| PartBytes { part: e.part, bytes: e.length }).collect(),
         }
@@ -220,6 +241,12 @@ impl Segment {
         Some((graph, NodeRows { offsets: self.part(NODE_OFFSETS), rows: self.part(NODE_ROWS) }))
     }
 
+    /// The node of each row, `[n_rows]`; the rows of the nodes must be sound.
+    fn node_of_row(&self) -> &[u32] {
+        let rows = || NodeRows { offsets: self.part(NODE_OFFSETS), rows: self.part(NODE_ROWS) };
+        self.node_of_row.get_or_init(|| rows().node_of_row())
+    }
+
     /// Checks all that a walk relies on, so that it can index without a second look.
     fn check_graph(&self) -> Result<(), SegmentError> {
         self.check([NODE_OFFSETS, NODE_ROWS, LIST_OFFSETS, LINKS])?;
@@ -277,6 +304,15 @@ struct NodeRows<'a> {
 }
 
 impl<'a> NodeRows<'a> {
+    /// The node of each row, `[n_rows]`.
+    fn node_of_row(&self) -> Vec<u32> {
+        let mut node_of_row = vec![0; self.rows.len()];
+        for node in 0..self.offsets.len() as u32 - 1 {
+            self.of(node).iter().for_each(|row| node_of_row[*row as usize] = node);
+        }
+        node_of_row
+    }
+
     fn of(&self, node: u32) -> &'a [u32] {
         let node = node as usize;
         &self.rows[self.offsets[node] as usize..self.offsets[node + 1] as usize]

@@ -1,100 +1,141 @@
-//! The answer of one segment: walk or scan, then score at full width.
+//! The answer of one segment: a plan, then a walk or a scan, then scores at full width.
 
 use half::f16;
+use rayon::prelude::*;
 
 use super::Segment;
+use super::curve::Effort;
 use super::format::ROWS;
+use super::plan::plan;
 use crate::exact::Best;
 use crate::graph::{Limits, walk};
-use crate::query::{Found, Query, RowId, Scored, Search};
+use crate::query::{Found, Plan, Query, RowId, Scored, Search};
 use crate::row_set::RowSet;
 use crate::score::{dot_f16, prefetch};
 
-/// A walk gives up after this many nodes scored for each node kept: more than thrice what it needs
-/// when all rows live (10,000 rows, `ef` 96: 1,600).
-const COMPARED_PER_EF: usize = 64;
-/// A walk may score this share of all nodes before it gives up; a scan of the rest costs about as much.
-const COMPARED_SHARE: usize = 8;
+/// How many rows ahead of the one being scored are asked from memory.
+const PREFETCH_ROWS: usize = 2;
+
+/// What is asked of a segment.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) query: &'a Query,
+    pub(super) k: usize,
+    /// The rows that may be returned; all if there is no set.
+    pub(super) among: Option<&'a RowSet>,
+}
 
 impl Segment {
-    /// Finds the `k` rows closest to a query, of those in `among` or of all.
+    /// Finds the `k` rows closest to a query, of those in `among` or of all: as many as there are, if
+    /// there are fewer.
     ///
-    /// Other rows are walked through but never returned. A walk that cannot gather `k` rows, or would
-    /// cost more than a scan, or meets a damaged graph, becomes a scan of every row of `among`, and the
-    /// answer says so in [`Found::exact`].
+    /// Few rows are scanned at full width, more by their codes, many are found by a walk through all,
+    /// whichever costs least; [`Found::plan`] says what was done. A walk that cannot gather `k` rows, or
+    /// would cost more than a scan, becomes a scan of the codes, and with a damaged graph every search
+    /// is an exact scan. [`Search::Graph`] over all rows always walks.
     ///
     /// # Panics
     /// If the query was prepared for another shape, or `among` for another number of rows.
     pub fn search(&self, query: &Query, k: usize, how: Search, among: Option<&RowSet>) -> Found {
         assert_eq!(query.shape(), self.shape(), "a query prepared for another shape");
         assert!(among.is_none_or(|set| set.n_rows() == self.len()), "a set of another segment");
-        if k == 0 {
-            return Found { hits: Vec::new(), compared: 0, exact: true };
+        let n_among = among.map_or(self.len(), RowSet::len);
+        if k == 0 || n_among == 0 {
+            return Found { hits: Vec::new(), compared: 0, exact: true, plan: Plan::ExactScan };
         }
-        match how {
-            Search::Graph { ef } => self
-                .search_graph(query, k, ef.max(k), among)
-                .unwrap_or_else(|| self.search_exact(query, k, among)),
-            Search::Exact => self.search_exact(query, k, among),
+        let asked = Asked { query, k, among: among.filter(|set| set.len() < self.len()) };
+        let effort = match how {
+            Search::Exact => return self.scan_rows(asked),
+            Search::Graph { ef } => Effort { ef: ef.max(k), depth: ef.max(k) },
+            Search::Recall { target } => self.header.curve.effort(target, k),
+        };
+        if self.graph().is_none() {
+            return self.scan_rows(asked);
+        }
+        let mut planned = plan(n_among, self.len(), k, effort, self.shape());
+        if asked.among.is_none() && matches!(how, Search::Graph { .. }) {
+            planned.plan = Plan::Walk;
+        }
+        match planned.plan {
+            Plan::ExactScan => self.scan_rows(asked),
+            Plan::CodeScan => self.scan_codes(asked, effort.depth),
+            Plan::Walk => self.walk(asked, effort, planned.compared_max).unwrap_or_else(|before| {
+                let scanned = self.scan_codes(asked, effort.depth);
+                Found { compared: before + scanned.compared, ..scanned }
+            }),
         }
     }
 
-    /// Walks, then scores every live row of the nodes found; `None` if a scan has to answer.
-    fn search_graph(
+    /// Answers many queries, in parallel in rayon's current pool, each as [`search`](Self::search) does.
+    ///
+    /// # Panics
+    /// As `search` does.
+    pub fn search_many(
         &self,
-        query: &Query,
+        queries: &[Query],
         k: usize,
-        ef: usize,
+        how: Search,
         among: Option<&RowSet>,
-    ) -> Option<Found> {
-        let (graph, node_rows) = self.graph()?;
-        let compared = (COMPARED_PER_EF.saturating_mul(ef)).max(graph.n_nodes() / COMPARED_SHARE);
-        let is_in = |row: RowId| among.is_none_or(|set| set.contains(row));
-        let wanted = |node| node_rows.of(node).iter().any(|row| is_in(RowId(*row)));
-        let walked = walk(graph, self.codes(), query.codes(), Limits { ef, compared }, wanted);
+    ) -> Vec<Found> {
+        queries.par_iter().map(|query| self.search(query, k, how, among)).collect()
+    }
+
+    /// Walks, then scores the rows of the best nodes at full width. If a scan has to answer, the error is
+    /// the number of nodes that were scored in vain.
+    pub(super) fn walk(
+        &self,
+        asked: Asked<'_>,
+        effort: Effort,
+        compared_max: usize,
+    ) -> Result<Found, usize> {
+        let Some((graph, node_rows)) = self.graph() else { return Err(0) };
+        let Asked { query, k, among } = asked;
+        let limits = Limits { ef: effort.ef, compared: compared_max };
+        let is_in = |row: &u32| among.is_none_or(|set| set.contains(RowId(*row)));
+        let (codes, query_codes) = (self.codes(), query.codes());
+        let walked = match among {
+            None => walk(graph, codes, query_codes, limits, |_| true),
+            Some(_) => {
+                walk(graph, codes, query_codes, limits, |node| node_rows.of(node).iter().any(is_in))
+            }
+        };
         if walked.gave_up {
-            return None;
+            return Err(walked.compared);
         }
-        let rows = walked.best.iter().flat_map(|node| node_rows.of(*node));
-        let rows: Vec<RowId> = rows.map(|row| RowId(*row)).filter(|row| is_in(*row)).collect();
+        let depth = if walked.complete { walked.best.len() } else { effort.depth };
+        let rows = walked.best.iter().take(depth).flat_map(|node| node_rows.of(*node));
+        let rows: Vec<RowId> = rows.filter(|row| is_in(row)).map(|row| RowId(*row)).collect();
         // Fewer than k are an answer only if there are no more.
         if rows.len() < k && !walked.complete {
-            return None;
+            return Err(walked.compared);
         }
-        let best = self.score_rows(rows.into_iter(), query, k);
-        Some(Found { hits: hits(best), compared: walked.compared, exact: walked.complete })
+        let hits = hits(self.score_rows(&rows, query, k));
+        Ok(Found { hits, compared: walked.compared, exact: walked.complete, plan: Plan::Walk })
     }
 
-    /// Scores rows that lie anywhere in memory at full width.
-    fn score_rows(
-        &self,
-        rows: impl Iterator<Item = RowId>,
-        query: &Query,
-        k: usize,
-    ) -> Best<RowId> {
-        let (all, full) = (self.part::<f16>(ROWS), self.shape().full);
-        let row = |id: RowId| &all[id.0 as usize * full..][..full];
+    /// The best of rows that lie anywhere in memory, by their scores at full width.
+    pub(super) fn score_rows(&self, rows: &[RowId], query: &Query, k: usize) -> Best<RowId> {
         let mut best = Best::new(k);
-        let mut rows = rows.peekable();
-        while let Some(id) = rows.next() {
-            if let Some(next) = rows.peek() {
-                prefetch(row(*next));
-            }
-            best.offer(id, dot_f16(row(id), query.full()));
-        }
+        let scores = self.score_each(rows, query);
+        rows.iter().zip(scores).for_each(|(row, score)| best.offer(*row, score));
         best
     }
 
-    fn search_exact(&self, query: &Query, k: usize, among: Option<&RowSet>) -> Found {
-        let best = match among {
-            None => self.score_rows((0..self.len() as u32).map(RowId), query, k),
-            Some(set) => self.score_rows(set.iter(), query, k),
+    /// The full-width score of each row.
+    pub(super) fn score_each(&self, rows: &[RowId], query: &Query) -> Vec<f32> {
+        let (all, full) = (self.part::<f16>(ROWS), self.shape().full);
+        let row = |id: RowId| &all[id.0 as usize * full..][..full];
+        rows.iter().take(PREFETCH_ROWS).for_each(|id| prefetch(row(*id)));
+        let score = |(position, id): (usize, &RowId)| {
+            if let Some(ahead) = rows.get(position + PREFETCH_ROWS) {
+                prefetch(row(*ahead));
+            }
+            dot_f16(row(*id), query.full())
         };
-        let compared = among.map_or(self.len(), RowSet::len);
-        Found { hits: hits(best), compared, exact: true }
+        rows.iter().enumerate().map(score).collect()
     }
 }
 
-fn hits(best: Best<RowId>) -> Vec<Scored> {
+pub(super) fn hits(best: Best<RowId>) -> Vec<Scored> {
     best.into_sorted().into_iter().map(|(row, score)| Scored { row, score }).collect()
 }

@@ -1,7 +1,9 @@
 //! Segments written, opened and searched. Damaged ones are in `tests/damage.rs`.
 
+mod curve;
 mod damage;
 mod merge;
+mod plan;
 mod property;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::RowSet;
 use crate::exact::scan;
-use crate::query::{Found, Query, Search};
+use crate::query::{Found, Plan, Query, Search};
 
 const ALL: Option<&RowSet> = None;
 
@@ -108,7 +110,8 @@ fn an_empty_segment_opens_and_answers_nothing() {
     assert_eq!(segment.find(1), None);
     for how in [Search::Exact, Search::Graph { ef: 5 }] {
         let found = segment.search(&query(SHAPE, 1), 3, how, ALL);
-        assert_eq!(found, Found { hits: vec![], compared: 0, exact: true });
+        let nothing = Found { hits: vec![], compared: 0, exact: true, plan: Plan::ExactScan };
+        assert_eq!(found, nothing);
     }
 }
 
@@ -165,16 +168,22 @@ fn zero_rows_and_a_zero_query_are_as_good_as_any() {
     }
 }
 
-#[test]
-fn the_few_that_live_are_found_however_many_are_dead() {
-    // 2,000 distinct rows, so that a walk for three live ones meets its limit.
-    let shape = Shape { full: 16, dims: 16 };
+/// 2,000 distinct rows of unit length, enough for a recall to be measured.
+fn distinct(shape: Shape) -> Segment {
     let mut builder = SegmentBuilder::new(shape, 5);
     for number in 0..2_000u64 {
-        let x = (0..16).map(|i| ((number * (2 * i + 1) * 7_919) % 1_009) as f32 / 504.5 - 1.0);
-        builder.push(number, &x.map(f16::from_f32).collect::<Vec<_>>());
+        let x = |i: u64| ((number * (2 * i + 3) * 7_919) % 10_007) as f32 / 5_003.5 - 1.0;
+        let x: Vec<f32> = (0..shape.full as u64).map(x).collect();
+        let unit = crate::mrl::cut(&x, shape.full).into_iter().map(f16::from_f32);
+        builder.push(number, &unit.collect::<Vec<_>>());
     }
-    let segment = open(builder.build(&|| false).unwrap().to_vec()).unwrap();
+    open(builder.build(&|| false).unwrap().to_vec()).unwrap()
+}
+
+#[test]
+fn the_few_that_live_are_found_however_many_are_dead() {
+    let shape = Shape { full: 16, dims: 16 };
+    let segment = distinct(shape);
     let query = query(shape, 4);
     let live = RowSet::of(2_000, |row| [17, 400, 1_999].contains(&row.0));
     for k in [1, 3, 10] {
@@ -184,10 +193,6 @@ fn the_few_that_live_are_found_however_many_are_dead() {
         assert_eq!(found.hits.len(), k.min(3));
         assert!(found.exact);
     }
-    let half = RowSet::of(2_000, |row| row.0.is_multiple_of(2));
-    let found = segment.search(&query, 10, Search::Graph { ef: 64 }, Some(&half));
-    assert!(!found.exact, "half of the rows are enough for a walk");
-    assert!(found.hits.len() == 10 && found.hits.iter().all(|hit| half.contains(hit.row)));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn ask_everything(segment: &Segment) -> Answers {
 }
 
 /// Makes all checksums right again, as far as the table can be followed.
-fn seal(bytes: &mut [u8]) {
+pub(super) fn seal(bytes: &mut [u8]) {
     let n_parts = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
     let u64_at =
         |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
