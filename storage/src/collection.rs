@@ -62,8 +62,8 @@ pub(crate) struct Ledger {
     pub(crate) tombstones: BTreeMap<u64, Bitmap>,
     /// First rows of segments that could not be opened.
     pub(crate) lost: BTreeSet<u64>,
-    /// Records that could not be read when opening and were worked out from the others.
-    pub(crate) rebuilt: BTreeSet<Vec<u8>>,
+    /// Blocks of tombstones that could not be read and are to be worked out.
+    pub(crate) damaged: BTreeSet<u64>,
 }
 
 impl Ledger {

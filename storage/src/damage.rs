@@ -132,20 +132,24 @@ fn a_record_that_lost_a_part_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_damaged_counter_or_tombstones_are_worked_out_and_a_damaged_collection_is_left_alone() {
-    for key in [
-        Key::NextRow { collection: NUMBER },
-        Key::Tombstones { collection: NUMBER, block: 0 },
-        Key::Collection { number: NUMBER },
+fn a_damaged_counter_collection_or_tombstones_are_worked_out_or_left_alone() {
+    for (key, is_manifest_lost) in [
+        (Key::NextRow { collection: NUMBER }, false),
+        (Key::Tombstones { collection: NUMBER, block: 0 }, false),
+        (Key::Collection { number: NUMBER }, false),
+        (Key::Collection { number: NUMBER }, true),
     ] {
         let (dir, store) = two_documents();
         store.seal("c", &|| false).unwrap();
         store.delete("c", &["a".to_owned()]).unwrap();
         store.tree().damage(&key, 0, |bytes| bytes[13] ^= 1);
+        if is_manifest_lost {
+            fs::write(dir.path().join("MANIFEST"), "torn").unwrap();
+        }
         let store = reopen(&dir, store);
         assert!(warning(&store).contains(&key.to_string()), "{}", warning(&store));
         store.create("other", &space()).unwrap();
-        if matches!(key, Key::Collection { .. }) {
+        if is_manifest_lost {
             assert!(store.search("c", &Request::new(vec![1.0; WIDTH], 1)).is_err());
             assert_eq!(segment_files(&dir).len(), 1, "what it holds is kept");
             let findings = store.check(true).unwrap();

@@ -11,7 +11,7 @@ use std::fs;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::collection::{Change, Collection};
+use crate::collection::{self, Change, Collection};
 use crate::disk::{self, Need, PART_SUFFIX};
 use crate::document::DocumentInfo;
 use crate::draft::SUFFIX;
@@ -59,7 +59,11 @@ impl Store {
         let mut findings = Vec::new();
         let mut all_known = true;
         self.tree().scan(&key::collections(), &mut |key, payload| {
-            if let Err(error) = payload {
+            let Key::Collection { number } = key else { return Ok(()) };
+            let is_used = self.all().iter().any(|collection| collection.number == number);
+            if let Err(error) = payload
+                && !is_used
+            {
                 all_known = false;
                 findings.push(Finding {
                     what: key.to_string(),
@@ -305,16 +309,22 @@ impl Check<'_> {
             }
             self.report(key, problem, remedy);
         }
-        for stored in self.writer.ledger(&self.collection).rebuilt.clone() {
-            let Some(key) = Key::decode(&stored) else { continue };
-            // A write since the opening may have put it right.
+        // What these say is known from the opening, or was worked out then.
+        let blocks = self.writer.ledger(&self.collection).tombstones.keys();
+        let blocks = blocks.map(|block| Key::Tombstones { collection: number, block: *block });
+        let known = [Key::Collection { number }, Key::NextRow { collection: number }];
+        for key in known.into_iter().chain(blocks).collect::<Vec<_>>() {
             let Err(error) = tree.get(&key) else { continue };
-            self.report(key, error, "a repair writes what was worked out from the other records");
+            self.report(key, error, "a repair writes it again: what it says is known, or follows from the other records");
             let ledger = self.writer.ledger(&self.collection);
             match key {
                 Key::Tombstones { block, .. } => {
                     let bitmap = ledger.tombstones.get(&block).cloned().unwrap_or_default();
                     batch.put(&key, &bitmap.to_block());
+                }
+                Key::Collection { .. } => {
+                    let Collection { name, space, .. } = &*self.collection;
+                    batch.put(&key, &collection::encode_collection(name, space));
                 }
                 _ => batch.put(&key, &ledger.next_row.to_le_bytes()),
             }

@@ -1,7 +1,5 @@
 //! Records that follow from others: what is damaged is worked out again.
 
-use std::collections::BTreeSet;
-
 use crate::bitmap::{BLOCK_ROWS, Bitmap};
 use crate::collection::Ledger;
 use crate::document::DocumentInfo;
@@ -82,13 +80,7 @@ pub(crate) fn tombstones(
     sealed: &[Sealed],
     ledger: &mut Ledger,
 ) -> Result<()> {
-    let keys = ledger.rebuilt.iter().filter_map(|key| Key::decode(key));
-    let blocks: BTreeSet<u64> = keys
-        .filter_map(|key| match key {
-            Key::Tombstones { block, .. } => Some(block),
-            _ => None,
-        })
-        .collect();
+    let blocks = std::mem::take(&mut ledger.damaged);
     if blocks.is_empty() {
         return Ok(());
     }

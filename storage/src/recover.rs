@@ -2,8 +2,8 @@
 //!
 //! 1. The path is a database, or empty, or new; nothing else is touched. Then the lock is taken.
 //! 2. The format is read, or written if there is none yet. Half-written files are removed.
-//! 3. sled opens. Collections, counters and tombstones are read. A counter or tombstones that are damaged are worked out
-//!    from the other records, with a warning; a damaged collection is left alone, with a warning, and the others work.
+//! 3. sled opens. Collections, counters and tombstones are read; damage there is a warning. A counter or tombstones are then
+//!    worked out from the other records; a collection is taken from `MANIFEST`, or else left alone while the others work.
 //! 4. Segments are mapped and their headers checked, unsealed rows are read into memory; damage there is a warning,
 //!    and the rest works.
 //! 5. `MANIFEST` is written for readers.
@@ -79,11 +79,17 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
         next_collection = next_collection.max(number.saturating_add(1));
         let record: CollectionRecord = match record {
             Ok(record) => record,
-            Err(error) => {
-                all_named = false;
-                warnings.push(format!("one collection cannot be used: {error}"));
-                continue;
-            }
+            Err(error) => match named_before(dir, number) {
+                Some(record) => {
+                    warnings.push(format!("{error}; it was taken from {}", manifest::FILE_NAME));
+                    record
+                }
+                None => {
+                    all_named = false;
+                    warnings.push(format!("one collection cannot be used: {error}"));
+                    continue;
+                }
+            },
         };
         let mut ledger = read_ledger(&tree, number, &mut warnings)?;
         let records = read_segment_records(&tree, number, &mut ledger.lost, &mut warnings)?;
@@ -244,7 +250,14 @@ fn read_collections(tree: &Tree) -> Result<Vec<(u32, Result<CollectionRecord>)>>
     Ok(collections)
 }
 
-/// Reads counter and tombstones; of what is damaged, `rebuilt` has the keys.
+/// A collection as the last manifest has it.
+fn named_before(dir: &Path, number: u32) -> Option<CollectionRecord> {
+    let (_, manifest) = manifest::read(dir).ok()?;
+    let entry = manifest.collections.into_iter().find(|entry| entry.number == number)?;
+    Some(CollectionRecord { name: entry.name, space: entry.space })
+}
+
+/// Reads counter and tombstones; of those that are damaged, `damaged` has the blocks.
 fn read_ledger(tree: &Tree, number: u32, warnings: &mut Vec<String>) -> Result<Ledger> {
     let mut ledger = Ledger::default();
     let key = Key::NextRow { collection: number };
@@ -254,7 +267,6 @@ fn read_ledger(tree: &Tree, number: u32, warnings: &mut Vec<String>) -> Result<L
     match next_row {
         Ok(next_row) => ledger.next_row = next_row,
         Err(error) if error.is_corruption() => {
-            ledger.rebuilt.insert(key.encode());
             ledger.next_row = rebuild::next_row(tree, number)?;
             warnings.push(format!("{error}; it was worked out from the other records"));
         }
@@ -271,7 +283,7 @@ fn read_ledger(tree: &Tree, number: u32, warnings: &mut Vec<String>) -> Result<L
                 ledger.tombstones.insert(block, bitmap);
             }
             Err(error) => {
-                ledger.rebuilt.insert(key.encode());
+                ledger.damaged.insert(block);
                 warnings.push(format!("{error}; they were worked out from the documents"));
             }
         }

@@ -201,6 +201,22 @@ fn a_document_record_is_put_back_from_its_segment_and_an_unsealed_one_is_named()
 }
 
 #[test]
+fn records_damaged_since_the_opening_are_found_and_written_again() {
+    for key in [
+        Key::Collection { number: NUMBER },
+        Key::NextRow { collection: NUMBER },
+        Key::Tombstones { collection: NUMBER, block: 0 },
+    ] {
+        let (dir, store) = database();
+        let before = all(&store);
+        store.tree().damage(&key, 0, |bytes| bytes[13] ^= 1);
+        let (findings, store) = repair(dir.path(), store);
+        assert!(findings.len() == 1 && findings[0].what == key.to_string(), "{findings:?}");
+        assert_eq!((all(&store), store.check(false).unwrap()), (before, vec![]));
+    }
+}
+
+#[test]
 fn a_damaged_row_record_takes_its_document_with_it() {
     let (dir, store) = database();
     let key = Key::Row { collection: NUMBER, row: 13 };
