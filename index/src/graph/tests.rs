@@ -28,7 +28,6 @@ fn ranks_follow_the_score_and_then_the_lower_node() {
     }
     assert!(rank(0.5, 3) > rank(0.5, 4));
     assert!(rank(f32::NAN, 0) < rank(f32::MIN, 1) && rank(-f32::NAN, 0) < rank(f32::MIN, 1));
-    assert_eq!(walk::node_of(rank(-3.25, 77)), 77);
 }
 
 #[test]
