@@ -5,7 +5,8 @@
 //! 3. sled opens. Collections, counters and tombstones are read; damage there is an error.
 //! 4. Segments are mapped and their headers checked, unsealed rows are read into memory; damage there is a warning,
 //!    and the rest works.
-//! 5. Segment files that no record names are removed: a crash came between writing and publishing them.
+//! 5. The lexicon of each collection is opened, and given the rows that it lacks.
+//! 6. Segment files that no record names are removed: a crash came between writing and publishing them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -18,8 +19,10 @@ use crate::collection::{self, Collection, CollectionRecord, Ledger};
 use crate::disk::{self, Need, PART_SUFFIX};
 use crate::error::{Error, Result, io};
 use crate::key::{self, FIRST_COLLECTION, Key, Tag};
+use crate::lexicon::{LEXICON_DIR, Lexicon};
 use crate::lock::{self, Lock};
 use crate::record;
+use crate::refill::refill;
 use crate::row::{self, Run};
 use crate::seal::SUFFIX;
 use crate::sealed::{Sealed, SegmentRecord};
@@ -77,7 +80,10 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
         let sealed = open_segments(&segments_dir, records, &record, &mut warnings);
         let sealed = bury(sealed, &ledger);
         let unsealed = read_rows(&tree, number, &record.space, &mut warnings)?;
-        let collection = Collection::new(number, record, View::new(sealed, unsealed));
+        let view = View::new(sealed, unsealed, Lexicon::default());
+        let named = (number, record.name.as_str());
+        let lexicon = refill(dir, &tree, named, &view, ledger.next_row, &mut warnings);
+        let collection = Collection::new(number, record, view.with_lexicon(lexicon));
         ledgers.insert(number, ledger);
         collections.insert(collection.name.clone(), Arc::new(collection));
     }
@@ -112,7 +118,8 @@ fn check_path(dir: &Path) -> Result<()> {
     for entry in fs::read_dir(dir).map_err(io("list", dir))? {
         let name = entry.map_err(io("list", dir))?.file_name();
         let name = name.to_string_lossy();
-        let ours = [lock::FILE_NAME, FORMAT_FILE, IGNORE_FILE, ENGINE_DIR, SEGMENTS_DIR];
+        let ours =
+            [lock::FILE_NAME, FORMAT_FILE, IGNORE_FILE, ENGINE_DIR, SEGMENTS_DIR, LEXICON_DIR];
         if !ours.contains(&name.strip_suffix(PART_SUFFIX).unwrap_or(&name)) {
             return Err(not_a_database(&format!(
                 "it is no database and holds other things ({name})"

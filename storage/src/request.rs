@@ -1,10 +1,17 @@
 //! What is asked of a collection.
 
+use crate::fuse::Fusion;
+
 /// A search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// The query, a unit vector. `[full_width]`
+    /// The query, a unit vector. `[full_width]`; not looked at, and may be empty, if the fusion is [`Fusion::TextOnly`].
     pub vector: Vec<f32>,
+    /// The query in words, if text is searched as well; its syntax is that of
+    /// [`Lexicon::search`](crate::Lexicon::search).
+    pub text: Option<String>,
+    /// How the hits of both are put together. Without a text, hits are those of the vector.
+    pub fusion: Fusion,
     /// Hits wanted.
     pub k: usize,
     /// Whether every live row is compared, instead of those that graphs lead to.
@@ -14,12 +21,48 @@ pub struct Request {
 impl Request {
     /// The `k` rows closest to a vector.
     pub fn new(vector: Vec<f32>, k: usize) -> Request {
-        Request { vector, k, exact: false }
+        Request { vector, text: None, fusion: Fusion::default(), k, exact: false }
+    }
+
+    /// The `k` rows that match a text best.
+    pub fn words(text: &str, k: usize) -> Request {
+        let fusion = Fusion::TextOnly;
+        Request { text: Some(text.to_owned()), fusion, ..Request::new(Vec::new(), k) }
+    }
+
+    /// The same, searched by words as well.
+    #[must_use]
+    pub fn text(self, text: &str) -> Request {
+        Request { text: Some(text.to_owned()), ..self }
+    }
+
+    /// The same, with the hits of both put together in another way.
+    #[must_use]
+    pub fn fusion(self, fusion: Fusion) -> Request {
+        Request { fusion, ..self }
     }
 
     /// The same, compared with every live row.
     #[must_use]
     pub fn exact(self) -> Request {
         Request { exact: true, ..self }
+    }
+
+    /// Whether vectors are compared.
+    pub(crate) fn asks_vector(&self) -> bool {
+        self.text.is_none() || self.fusion != Fusion::TextOnly
+    }
+
+    /// The text, if words are looked for.
+    pub(crate) fn asked_text(&self) -> Option<&str> {
+        self.text.as_deref().filter(|_| self.fusion != Fusion::VectorOnly)
+    }
+
+    /// Rows that each side finds, so that the best `k` of both together are among them.
+    pub(crate) fn depth(&self) -> usize {
+        match self.asks_vector() && self.asked_text().is_some() {
+            true => self.k.saturating_mul(crate::fuse::DEPTH_FACTOR).max(crate::fuse::DEPTH),
+            false => self.k,
+        }
     }
 }

@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// Seals if it is worth it, for the end of a bulk command: more rows than are cheap to scan, or enough for a first
-    /// segment. False if nothing was sealed.
+    /// segment. False if nothing was sealed; the lexicon is written then as well.
     ///
     /// # Errors
     /// As [`Store::seal`].
@@ -55,10 +55,16 @@ impl Store {
         collection: &str,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<bool> {
-        let view = self.collection(collection)?.view();
+        let found = self.collection(collection)?;
+        let view = found.view();
         let is_first = view.sealed().is_empty();
         let n_cheap = if is_first { CHEAP_BEFORE_FIRST } else { CHEAP_TO_SCAN };
-        if view.n_unsealed() <= n_cheap { Ok(false) } else { self.seal(collection, cancelled) }
+        if n_cheap < view.n_unsealed() {
+            return self.seal(collection, cancelled);
+        }
+        let _writer = self.writer();
+        found.commit_lexicon();
+        Ok(false)
     }
 }
 
@@ -99,7 +105,8 @@ pub(crate) fn seal(
     disk::require(store.dir(), Need::Removal(batch.n_bytes()))?;
     store.tree().apply(batch)?;
     let all = view.sealed().iter().cloned().chain([sealed]).collect();
-    collection.swap(View::new(all, Vec::new()));
+    collection.swap(View::new(all, Vec::new(), view.lexicon().clone()));
+    collection.commit_lexicon();
     store.tree().reopen()?;
     Ok(true)
 }

@@ -90,6 +90,25 @@ impl Sealed {
         self.rows().contains(&row).then(|| self.segment.find(row)).flatten()
     }
 
+    /// Rows that are not dead and come before `end`.
+    pub(crate) fn n_live_before(&self, end: u64) -> usize {
+        match &self.live {
+            _ if end <= self.rows().start => 0,
+            _ if self.rows().end <= end => self.n_rows() - self.n_dead(),
+            _ => self.live_rows().take_while(|row| *row < end).count(),
+        }
+    }
+
+    /// The ids of its rows that are not dead, in order.
+    pub(crate) fn live_rows(&self) -> impl Iterator<Item = u64> {
+        let rows = (0..self.n_rows() as u32).map(RowId);
+        rows.filter(|row| self.is_live(*row)).map(|row| self.row_id(row))
+    }
+
+    pub(crate) fn is_live(&self, row: RowId) -> bool {
+        self.live.as_ref().is_none_or(|live| live.contains(row))
+    }
+
     pub(crate) fn vector(&self, row: RowId) -> Vec<f16> {
         self.segment.row(row).to_vec()
     }

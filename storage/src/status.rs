@@ -22,7 +22,7 @@ pub struct Status {
     pub collections: Vec<CollectionStatus>,
     /// Bytes that sled has on disk.
     pub engine_bytes: u64,
-    /// What was found damaged when it was opened; all else works.
+    /// What was found damaged when it was opened, and lexicons that cannot be written; all else works.
     pub warnings: Vec<String>,
 }
 
@@ -43,6 +43,8 @@ pub struct CollectionStatus {
     pub dead: usize,
     /// Its segments, in the order of their rows.
     pub segments: Vec<SegmentStatus>,
+    /// Bytes of its lexicon, which finds rows by their words.
+    pub lexicon_bytes: u64,
 }
 
 /// The state of a segment.
@@ -67,6 +69,7 @@ impl Store {
     /// Errors of the disk.
     pub fn status(&self) -> Result<Status> {
         let mut collections = Vec::new();
+        let mut warnings = self.warnings().to_vec();
         for collection in self.all() {
             let view = collection.view();
             let segments = view.sealed().iter().map(|sealed| SegmentStatus {
@@ -87,14 +90,21 @@ impl Store {
                 unsealed,
                 dead: segments.iter().map(|segment| segment.dead).sum(),
                 segments,
+                lexicon_bytes: view.lexicon().n_bytes(),
             });
+            if let Some(problem) = view.lexicon().problem() {
+                warnings.push(format!(
+                    "the lexicon of collection {} is kept in memory: {problem}",
+                    collection.name
+                ));
+            }
         }
         Ok(Status {
             path: self.dir().to_owned(),
             format: FORMAT,
             collections,
             engine_bytes: disk::files_bytes(&self.dir().join(ENGINE_DIR)),
-            warnings: self.warnings().to_vec(),
+            warnings,
         })
     }
 }

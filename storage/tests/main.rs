@@ -6,8 +6,10 @@
 //! - `lock`: a second opener learns who has the database, at once.
 //! - `disk`: full, read-only, not a database, another version.
 //! - `files`: our own files cut short.
+//! - `beir`: text search against a reference, on sets that are not part of the repository.
 //! - `content`: documents made for tests.
 
+mod beir;
 mod concurrent;
 mod content;
 mod crash;

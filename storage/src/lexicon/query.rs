@@ -1,0 +1,197 @@
+//! A query's syntax: `words "a phrase" prefix* +must -not`. What does not parse is words; nothing is an error.
+
+use std::collections::HashMap;
+
+use super::words::{Kind, Word, words};
+
+/// Different words that a query keeps before their rows are counted.
+const MAX_WORDS: usize = 1024;
+/// Phrases, prefixes, and words that must or must not be there that a query keeps.
+const MAX_CONDITIONS: usize = 64;
+
+/// What a query asks for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Query {
+    pub(crate) clauses: Vec<Clause>,
+}
+
+/// One of the things it asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Clause {
+    pub(crate) occur: Occur,
+    pub(crate) pattern: Pattern,
+    /// How often the query says it.
+    pub(crate) weight: f32,
+}
+
+/// Whether a row may, must or must not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Occur {
+    May,
+    Must,
+    Not,
+}
+
+/// What text matches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Pattern {
+    Word(String),
+    /// Words at these distances from the first.
+    Phrase(Vec<(u32, String)>),
+    /// Any word that starts so.
+    Prefix(String),
+}
+
+impl Query {
+    pub(crate) fn parse(text: &str) -> Query {
+        let mut parser = Parser::default();
+        let mut rest = text.trim_start();
+        while !rest.is_empty() {
+            rest = parser.take_piece(rest).trim_start();
+        }
+        if parser.clauses.iter().all(|clause| clause.occur == Occur::Not) {
+            // Asking only for what must not be there asks for nothing: the signs were not meant.
+            parser = Parser::default();
+            parser.add_words(text);
+        }
+        Query { clauses: parser.clauses }
+    }
+}
+
+#[derive(Default)]
+struct Parser {
+    clauses: Vec<Clause>,
+    places: HashMap<(Occur, Pattern), usize>,
+    n_words: usize,
+}
+
+impl Parser {
+    /// Reads one piece from the start of `text` and returns what follows it.
+    fn take_piece<'a>(&mut self, text: &'a str) -> &'a str {
+        let (occur, unsigned) = match text.strip_prefix(['+', '-']) {
+            Some(unsigned) if text.starts_with('+') => (Occur::Must, unsigned),
+            Some(unsigned) => (Occur::Not, unsigned),
+            None => (Occur::May, text),
+        };
+        let quoted = unsigned.strip_prefix('"').and_then(|quoted| quoted.split_once('"'));
+        if let Some((phrase, rest)) = quoted {
+            self.add_phrase(occur, phrase);
+            return rest;
+        }
+        let end = unsigned.find(char::is_whitespace).unwrap_or(unsigned.len());
+        let (piece, rest) = unsigned.split_at(end);
+        let start = piece.strip_suffix('*').and_then(whole_word);
+        match (start, occur) {
+            (Some(start), _) => self.add(occur, Pattern::Prefix(start)),
+            (None, Occur::May) => self.add_words(piece),
+            (None, _) => self.add_phrase(occur, piece),
+        }
+        rest
+    }
+
+    fn add_words(&mut self, text: &str) {
+        for word in asked(text) {
+            self.add(Occur::May, Pattern::Word(word.term));
+        }
+    }
+
+    fn add_phrase(&mut self, occur: Occur, text: &str) {
+        // Without wholes, so that the phrase `snake case` and the identifier `snake_case` find each other.
+        let words: Vec<Word> =
+            asked(text).into_iter().filter(|word| word.kind != Kind::Whole).collect();
+        let Some(first) = words.first().map(|word| word.position) else { return };
+        let mut terms: Vec<_> =
+            words.into_iter().map(|word| (word.position - first, word.term)).collect();
+        match terms.len() {
+            1 => terms.into_iter().for_each(|(_, term)| self.add(occur, Pattern::Word(term))),
+            _ => self.add(occur, Pattern::Phrase(terms.drain(..).take(MAX_WORDS).collect())),
+        }
+    }
+
+    fn add(&mut self, occur: Occur, pattern: Pattern) {
+        let is_word = occur == Occur::May && matches!(pattern, Pattern::Word(_));
+        let n_conditions = self.clauses.len() - self.n_words;
+        let is_full =
+            if is_word { MAX_WORDS <= self.n_words } else { MAX_CONDITIONS <= n_conditions };
+        let key = (occur, pattern);
+        if let Some(at) = self.places.get(&key) {
+            self.clauses[*at].weight += 1.0;
+        } else if !is_full {
+            self.clauses.push(Clause { occur, pattern: key.1.clone(), weight: 1.0 });
+            self.places.insert(key, self.clauses.len() - 1);
+            self.n_words += usize::from(is_word);
+        }
+    }
+}
+
+impl Clause {
+    /// True for a word that may be there.
+    pub(crate) fn is_plain_word(&self) -> bool {
+        self.occur == Occur::May && matches!(self.pattern, Pattern::Word(_))
+    }
+}
+
+/// The word that a text is, if it is one, identifiers included.
+fn whole_word(text: &str) -> Option<String> {
+    let is_all = |word: &Word| word.range == (0..text.len());
+    asked(text).into_iter().find(is_all).map(|word| word.term)
+}
+
+/// The words that a query's text asks for: pairs of characters, not the characters of the pairs.
+fn asked(text: &str) -> Vec<Word> {
+    words(text).into_iter().filter(|word| word.kind != Kind::Single).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(text: &str) -> String {
+        let clauses = Query::parse(text).clauses;
+        let show = |clause: &Clause| {
+            let sign = match clause.occur {
+                Occur::May => "",
+                Occur::Must => "+",
+                Occur::Not => "-",
+            };
+            let weight =
+                if clause.weight == 1.0 { String::new() } else { clause.weight.to_string() };
+            match &clause.pattern {
+                Pattern::Word(word) => format!("{sign}{word}{weight}"),
+                Pattern::Prefix(word) => format!("{sign}{word}*{weight}"),
+                Pattern::Phrase(words) => {
+                    let words: Vec<_> =
+                        words.iter().map(|(at, word)| format!("{at}{word}")).collect();
+                    format!("{sign}({}){weight}", words.join(" "))
+                }
+            }
+        };
+        clauses.iter().map(show).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_query_means_what_its_syntax_says_and_all_else_is_words() {
+        for (text, expected) in [
+            ("", ""),
+            ("  \u{3000} !? \"\" + - * \"", ""),
+            ("the Cat the", "the2 cat"),
+            ("\"Small cat\" dog", "(0small 1cat) dog"),
+            ("\"unclosed cat", "unclosed cat"),
+            ("own* +must -not", "own* +must -not"),
+            ("+snake_case -\"a b\" snake_case", "+(0snake 1case) -(0a 1b) snake_case snake case"),
+            ("-only -not", "only not"),
+            ("self-made c++ a+b", "self made c a b"),
+            ("+\"one\"two", "+one two"),
+            ("東京都 東 +東京都", "東京 京都 東 +(0東京 1京都)"),
+            ("* ** a** snake_c* 東京*", "a snake_c* 東京*"),
+        ] {
+            assert_eq!(show(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_of_any_length_is_bounded() {
+        let many: String = (0..20_000).map(|n| format!("w{n} +m{n} \"a b{n}\" ")).collect();
+        assert!(Query::parse(&many).clauses.len() <= MAX_WORDS + MAX_CONDITIONS);
+    }
+}
