@@ -101,7 +101,7 @@ impl Model {
     /// Compares what a text finds; its scores too if it is known when the lexicon was written.
     fn check_text(&self, store: &Store, are_scores_known: bool) {
         for query in
-            ["one", "word7", "Word8 w\u{f6}rd9 two e", "title word10 word10x", "nowhere", ""]
+            ["one", "word7", "Word8 w\u{f6}rd9 two e", "titl word10 word10x", "nowhere", ""]
         {
             let expected = self.text_scores(query);
             let answer = store.search(NOTES, &Request::words(query, 1_000)).unwrap();
@@ -229,9 +229,10 @@ fn words_of_chunks(document: &Document) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Words of texts as `content` makes them.
+/// Words of texts as `content` makes them; only `title` has another stem.
 fn words(text: &str) -> Vec<String> {
     let text = text.to_lowercase().replace('\u{e9}', "e").replace('\u{f6}', "o");
+    let text = text.replace("title", "title titl");
     text.split_whitespace().map(str::to_owned).collect()
 }
 

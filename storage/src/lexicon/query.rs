@@ -84,7 +84,10 @@ impl Parser {
         match (start, occur) {
             (Some(start), _) => self.add(occur, Pattern::Prefix(start)),
             (None, Occur::May) => self.add_words(piece),
-            (None, _) => self.add_phrase(occur, piece),
+            (None, _) => match asked(piece).as_slice() {
+                [word] => self.add(occur, Pattern::Word(word.term.clone())),
+                _ => self.add_phrase(occur, piece),
+            },
         }
         rest
     }
@@ -97,8 +100,7 @@ impl Parser {
 
     fn add_phrase(&mut self, occur: Occur, text: &str) {
         // Without wholes, so that the phrase `snake case` and the identifier `snake_case` find each other.
-        let words: Vec<Word> =
-            asked(text).into_iter().filter(|word| word.kind != Kind::Whole).collect();
+        let words: Vec<Word> = written(text).filter(|word| word.kind != Kind::Whole).collect();
         let Some(first) = words.first().map(|word| word.position) else { return };
         let mut terms: Vec<_> =
             words.into_iter().map(|word| (word.position - first, word.term)).collect();
@@ -134,12 +136,19 @@ impl Clause {
 /// The word that a text is, if it is one, identifiers included.
 fn whole_word(text: &str) -> Option<String> {
     let is_all = |word: &Word| word.range == (0..text.len());
-    asked(text).into_iter().find(is_all).map(|word| word.term)
+    written(text).find(is_all).map(|word| word.term)
 }
 
-/// The words that a query's text asks for: pairs of characters, not the characters of the pairs.
+/// The words that a query's text asks for: stems, and pairs of characters instead of the characters of the pairs.
 fn asked(text: &str) -> Vec<Word> {
-    words(text).into_iter().filter(|word| word.kind != Kind::Single).collect()
+    let is_asked = |word: &Word| !matches!(word.kind, Kind::Single | Kind::Inflected);
+    words(text).into_iter().filter(is_asked).collect()
+}
+
+/// The same as they are written.
+fn written(text: &str) -> impl Iterator<Item = Word> {
+    let is_written = |word: &Word| !matches!(word.kind, Kind::Single | Kind::Stem);
+    words(text).into_iter().filter(is_written)
 }
 
 #[cfg(test)]
@@ -174,12 +183,12 @@ mod tests {
         for (text, expected) in [
             ("", ""),
             ("  \u{3000} !? \"\" + - * \"", ""),
-            ("the Cat the", "the2 cat"),
-            ("\"Small cat\" dog", "(0small 1cat) dog"),
-            ("\"unclosed cat", "unclosed cat"),
+            ("the Cats the", "the2 cat"),
+            ("\"Small cats\" dogs +cats \"cats\"", "(0small 1cats) dog +cat cats"),
+            ("\"open cat", "open cat"),
             ("own* +must -not", "own* +must -not"),
             ("+snake_case -\"a b\" snake_case", "+(0snake 1case) -(0a 1b) snake_case snake case"),
-            ("-only -not", "only not"),
+            ("-one -not", "one not"),
             ("self-made c++ a+b", "self made c a b"),
             ("+\"one\"two", "+one two"),
             ("東京都 東 +東京都", "東京 京都 東 +(0東京 1京都)"),
