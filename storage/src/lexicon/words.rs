@@ -111,9 +111,8 @@ fn parts(text: &str, chunk: Range<usize>) -> Vec<Range<usize>> {
     let (mut before, mut previous) = ('_', '_');
     let mut previous_at = start;
     for (at, c) in text[chunk.clone()].char_indices().map(|(at, c)| (chunk.start + at, c)) {
-        let starts = if is_connector(c) != is_connector(previous) {
-            Some(at)
-        } else if c.is_uppercase() && !previous.is_uppercase() && previous.is_alphanumeric() {
+        let is_capital = c.is_uppercase() && !previous.is_uppercase() && previous.is_alphanumeric();
+        let starts = if is_connector(c) != is_connector(previous) || is_capital {
             Some(at)
         } else if c.is_lowercase() && previous.is_uppercase() && before.is_uppercase() {
             // The last capital of `HTTPServer` belongs to what follows.
