@@ -32,7 +32,7 @@ use half::f16;
 
 pub use engine::ingest::{Document, IngestOptions, Ledger, Progress};
 pub use engine::{self, Embedder, Precision};
-pub use storage::{self, Answer, DocumentInfo, Hit, Space, Status, StoredChunk};
+pub use storage::{self, Answer, DocumentInfo, Fusion, Hit, Space, Status, StoredChunk};
 
 /// A database: one directory, opened for writing by one process.
 pub struct Database {
@@ -292,6 +292,14 @@ impl Search<'_> {
         self
     }
 
+    /// How hits by meaning and hits by words become one list, or which of the two are asked for; both
+    /// by their scores if it is not said.
+    #[must_use]
+    pub fn fusion(mut self, fusion: Fusion) -> Self {
+        self.request.fusion = fusion;
+        self
+    }
+
     /// Adds this many chunks before and after each hit, from the same document.
     #[must_use]
     pub fn context(mut self, n_chunks: u32) -> Self {
@@ -307,7 +315,7 @@ impl Search<'_> {
         self
     }
 
-    /// Embeds the query and finds its nearest chunks.
+    /// Finds the chunks that are closest to the query by meaning and by words.
     ///
     /// # Errors
     /// [`Error::EmptyQuery`]; [`Error::Engine`] if the query is longer than the model's window;
@@ -317,8 +325,11 @@ impl Search<'_> {
             return Err(Error::EmptyQuery);
         }
         let Collection { store, name, .. } = self.collection;
-        let embedder = self.collection.embedder()?;
-        self.request.vector = embedder.embed_one(embedder.prompt("query")?, &self.query)?;
+        if self.request.fusion != Fusion::TextOnly {
+            let embedder = self.collection.embedder()?;
+            self.request.vector = embedder.embed_one(embedder.prompt("query")?, &self.query)?;
+        }
+        self.request.text = Some(self.query);
         Ok(store.search(name, &self.request)?)
     }
 }

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use gemmule::{Collection, Database, Document};
+use gemmule::{Collection, Database, Document, Fusion};
 
 const K: usize = 10;
 
 /// The share of the exact scan's ten best that the graph finds, over all queries.
 fn recall(collection: &Collection, queries: &[String]) -> f64 {
     let rows = |exact: bool, query: &String| -> BTreeSet<(String, u32)> {
-        let search = collection.search(query).limit(K);
+        let search = collection.search(query).limit(K).fusion(Fusion::VectorOnly);
         let answer = if exact { search.exact().run() } else { search.run() }.unwrap();
         assert_eq!(answer.exact, exact, "the graph must have been used, and only where asked for");
         answer.hits.into_iter().map(|hit| (hit.document, hit.chunk.chunk_idx)).collect()

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use gemmule::Precision;
 use gemmule::engine::package::export::Dtype;
+use gemmule::{Fusion, Precision};
 
 /// Finds passages in your files by what they mean. One binary: no server, no network.
 #[derive(Debug, Parser)]
@@ -110,6 +110,9 @@ pub(crate) struct Search {
     /// Index or refresh this folder or file first, and show only what lies there.
     #[arg(long = "in", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) within: Option<PathBuf>,
+    /// Look by meaning, by words, or by both. In words, "a phrase", prefix*, +must and -not are understood.
+    #[arg(long, value_enum, value_name = "MODE", default_value = "hybrid")]
+    pub(crate) mode: Mode,
     /// Compare the query with every passage instead of walking the graph.
     #[arg(long)]
     pub(crate) exact: bool,
@@ -128,6 +131,27 @@ pub(crate) struct Search {
     pub(crate) diversity: f32,
     #[command(flatten)]
     pub(crate) how: HowToIndex,
+}
+
+/// What a search compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Vectors and words.
+    Hybrid,
+    /// Vectors.
+    Vector,
+    /// Words.
+    Text,
+}
+
+impl From<Mode> for Fusion {
+    fn from(mode: Mode) -> Fusion {
+        match mode {
+            Mode::Hybrid => Fusion::default(),
+            Mode::Vector => Fusion::VectorOnly,
+            Mode::Text => Fusion::TextOnly,
+        }
+    }
 }
 
 /// What makes hits a group.
@@ -216,6 +240,10 @@ pub(crate) enum Through {
     Exact,
     /// A database's graph over int8 codes of the width, the best re-scored at full width.
     Ann,
+    /// A database's full-text search, of titles and texts.
+    Text,
+    /// Both together, as `search` does it.
+    Hybrid,
 }
 
 /// Show a document, or one chunk of it (ID#N, as search prints them).

@@ -10,6 +10,7 @@ use crate::bitmap::{BLOCK_ROWS, Bitmap};
 use crate::document::DocumentInfo;
 use crate::error::{Error, Result};
 use crate::key::Key;
+use crate::lexicon::RowWords;
 use crate::record;
 use crate::row::Run;
 use crate::space::Space;
@@ -40,6 +41,14 @@ impl Collection {
     /// The current view; it stays as it is while it is held.
     pub(crate) fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts the tail of the lexicon on disk. A failure is told by [`Store::status`](crate::Store::status); nothing but
+    /// memory and time depends on it. The caller holds the writer's mutex.
+    pub(crate) fn commit_lexicon(&self) {
+        let view = self.view();
+        let lexicon = view.lexicon().commit(&|row| view.is_live(row));
+        self.swap(view.with_lexicon(lexicon));
     }
 
     /// Makes `view` the current one. The lock is held for the swap alone.
@@ -105,6 +114,7 @@ pub(crate) struct Change {
     dropped: Vec<Range<u64>>,
     dead: Vec<Range<u64>>,
     added: Vec<Arc<Run>>,
+    words: Vec<Arc<RowWords>>,
 }
 
 impl Change {
@@ -116,11 +126,13 @@ impl Change {
             dropped: Vec::new(),
             dead: Vec::new(),
             added: Vec::new(),
+            words: Vec::new(),
         }
     }
 
-    /// Adds rows; their records are put by the caller.
-    pub(crate) fn add(&mut self, run: Run) {
+    /// Adds rows and their words; their records are put by the caller.
+    pub(crate) fn add(&mut self, run: Run, words: Vec<Arc<RowWords>>) {
+        self.words.extend(words);
         assert_eq!(run.rows().start, self.next_row);
         self.next_row = run.rows().end;
         if run.len() > 0 {
@@ -202,7 +214,11 @@ impl Change {
         ledger.next_row = self.next_row;
         ledger.tombstones.append(&mut self.blocks);
         if !(self.dropped.is_empty() && self.dead.is_empty() && self.added.is_empty()) {
-            collection.swap(collection.view().changed(&self.dropped, &self.dead, self.added));
+            let view = collection.view();
+            let gone = [self.dropped.as_slice(), self.dead.as_slice()].concat();
+            let lexicon = view.lexicon().changed(&gone, self.words);
+            let view = view.changed(&self.dropped, &self.dead, self.added);
+            collection.swap(view.with_lexicon(lexicon));
         }
         Ok(())
     }

@@ -44,6 +44,8 @@ impl Store {
         drop(merging);
         let mut writer = self.writer();
         sweep(self, &mut writer);
+        // Takes dead rows out of it.
+        collection.commit_lexicon();
         let complete = !cancelled();
         if complete {
             self.tree().shrink()?;
@@ -54,6 +56,7 @@ impl Store {
     fn files_bytes(&self) -> u64 {
         let engine = self.dir().join(ENGINE_DIR);
         let dirs = [self.dir(), &self.segments_dir(), &engine];
-        dirs.into_iter().map(disk::files_bytes).sum()
+        let lexicons = self.all().into_iter().map(|each| each.view().lexicon().n_bytes());
+        dirs.into_iter().map(disk::files_bytes).sum::<u64>() + lexicons.sum::<u64>()
     }
 }

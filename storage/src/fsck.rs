@@ -241,7 +241,11 @@ impl Check<'_> {
                     let view = self.collection.view();
                     let found = found.with_dead(ledger.dead_in(found.rows()));
                     let all = view.sealed().iter().cloned().chain([found]).collect();
-                    self.collection.swap(View::new(all, view.unsealed().to_vec()));
+                    self.collection.swap(View::new(
+                        all,
+                        view.unsealed().to_vec(),
+                        view.lexicon().clone(),
+                    ));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Keeps documents, vectors and graph in step on disk, and survives crashes.
 //!
 //! One directory is one database: `sled/` for all that is small or not yet sealed, `segments/` for immutable files of
-//! sealed rows. In reading order:
+//! sealed rows, `lexicon/` for full-text search. In reading order:
 //!
 //! - [`Store`] is the front door; [`Document`] goes in, [`DocumentInfo`], [`StoredChunk`] and [`Answer`] come out.
 //! - `write` changes, in batches that are on disk when they return; `recover` opens after whatever happened; `status` tells.
@@ -14,14 +14,16 @@
 //!   [`restore`] takes a copy back.
 //! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a whole; `passages` shapes what
 //!   they answer.
+//! - `lexicon` finds rows by their words, in an index of its own that can be made again at any time; `fuse` puts its
+//!   hits and those of vectors together.
 //! - `tree` is the only file that knows sled; `key` and `record` say what is in it, byte by byte; `row`, `texts`,
-//!   `listing`,
-//!   `sealed`, `bitmap` are the parts of a collection; `lock`, `disk`, `map` are what we ask of the system.
+//!   `listing`, `sealed`, `bitmap` are the parts of a collection; `lock`, `disk`, `map` are what we ask of the system.
 //!
 //! What a crash may lose: documents whose `put` had not returned, each whole or not at all. Nothing else.
 //! `STORE.md` has the format.
 //!
-//! It knows no model and no HTTP, starts no thread of its own but rayon's, and prints nothing.
+//! It knows no model and no HTTP, starts no thread of its own but rayon's and, while the lexicon is written, tantivy's,
+//! and prints nothing.
 
 mod store;
 
@@ -35,6 +37,7 @@ mod plan;
 mod reader;
 mod rebuild;
 mod recover;
+mod refill;
 mod salvage;
 mod seal;
 mod status;
@@ -43,6 +46,9 @@ mod write;
 mod collection;
 mod passages;
 mod view;
+
+mod fuse;
+mod lexicon;
 
 mod document;
 mod error;
@@ -74,7 +80,9 @@ pub use document::{Chunk, ContentStamps, Document, DocumentInfo, Source, StoredC
 pub use error::{Error, Result, RowProblem};
 pub use filter::{Field, Filter, FilterError, Place};
 pub use fsck::Finding;
+pub use fuse::{Fusion, Ranked};
 pub use index::{self, SegmentStats};
+pub use lexicon::Lexicon;
 pub use reader::Reader;
 pub use request::Request;
 pub use space::Space;

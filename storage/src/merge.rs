@@ -172,7 +172,7 @@ pub(crate) fn replace(
     let made = made.map(|made| made.with_dead(dead.into_iter()));
     let next = kept.into_iter().cloned().chain(made).collect();
     let old: Vec<Sealed> = old.into_iter().cloned().collect();
-    collection.swap(View::new(next, view.unsealed().to_vec()));
+    collection.swap(View::new(next, view.unsealed().to_vec(), view.lexicon().clone()));
     // Until the manifest no longer names them, their files stay: what it names must be there.
     store.publish(writer)?;
     writer.retired.extend(old);

@@ -91,7 +91,8 @@ mod tests {
             hash: [0; 16],
         };
         let (before, after) = (Vec::new(), Vec::new());
-        Hit { row, document: "d".to_owned(), chunk, score, before, after }
+        let (vector, text, document) = (None, None, "d".to_owned());
+        Hit { row, document, chunk, score, vector, text, before, after }
     }
 
     fn rows(hits: &[Hit]) -> Vec<u64> {

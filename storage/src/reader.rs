@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use crate::collection::{Collection, CollectionRecord};
 use crate::document::{DocumentInfo, StoredChunk, shorten};
 use crate::error::{Error, Result};
+use crate::lexicon::Lexicon;
 use crate::listing;
 use crate::manifest::{self, Manifest};
 use crate::recover::{self, FORMAT, SEGMENTS_DIR};
@@ -202,7 +203,13 @@ impl State {
                 }
             }
             let record = CollectionRecord { name: entry.name.clone(), space: entry.space.clone() };
-            let view = View::new(segments, Vec::new());
+            // Rows that the writer has deleted since may be missing in it; none of those sealed is.
+            let (lexicon, problem) =
+                Lexicon::open(dir, entry.number, &entry.name, u64::MAX, &|_| 0);
+            warnings.extend(problem.map(|problem| {
+                format!("collection {} is not searched by words: {}", entry.name, problem.0)
+            }));
+            let view = View::new(segments, Vec::new(), lexicon);
             collections.insert(entry.name.clone(), Collection::new(entry.number, record, view));
         }
         Ok(State { checksum, written_at: manifest.written_at(), collections, warnings })

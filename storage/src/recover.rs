@@ -6,7 +6,7 @@
 //!    worked out from the other records; a collection is taken from `MANIFEST`, or else left alone while the others work.
 //! 4. Segments are mapped and their headers checked, unsealed rows are read into memory; damage there is a warning,
 //!    and the rest works.
-//! 5. `MANIFEST` is written for readers.
+//! 5. The lexicon of each collection is opened, and given the rows that it lacks. `MANIFEST` is written for readers.
 //! 6. Segment files that no record names are removed: a crash came between writing and publishing them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,10 +22,12 @@ use crate::draft::SUFFIX;
 use crate::error::{Error, Result, io};
 use crate::filter::fields::Fields;
 use crate::key::{self, FIRST_COLLECTION, Key, Tag};
+use crate::lexicon::{LEXICON_DIR, Lexicon};
 use crate::lock::{self, Lock};
 use crate::manifest;
 use crate::rebuild;
 use crate::record;
+use crate::refill::refill;
 use crate::row::{self, Run};
 use crate::sealed::{Sealed, SegmentRecord};
 use crate::space::Space;
@@ -102,7 +104,10 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
         let sealed = bury(sealed, &ledger);
         let unsealed = read_rows(&tree, number, &record.space, &mut warnings)?;
         let unsealed = describe(&tree, number, unsealed, &mut warnings)?;
-        let collection = Collection::new(number, record, View::new(sealed, unsealed));
+        let view = View::new(sealed, unsealed, Lexicon::default());
+        let named = (number, record.name.as_str());
+        let lexicon = refill(dir, &tree, named, &view, ledger.next_row, &mut warnings);
+        let collection = Collection::new(number, record, view.with_lexicon(lexicon));
         ledgers.insert(number, ledger);
         collections.insert(collection.name.clone(), Arc::new(collection));
     }
@@ -151,6 +156,7 @@ fn foreign(dir: &Path) -> Result<Option<String>> {
         FORMAT_FILE,
         IGNORE_FILE,
         SEGMENTS_DIR,
+        LEXICON_DIR,
         manifest::FILE_NAME,
         &engine,
         &new_engine,

@@ -17,7 +17,7 @@ use crate::tree::Batch;
 use crate::view::View;
 
 /// Scanning this many rows costs less than searching one more segment.
-pub(crate) const CHEAP_TO_SCAN: usize = 4096;
+const CHEAP_TO_SCAN: usize = 4096;
 
 /// The same while there is no segment at all.
 const CHEAP_BEFORE_FIRST: usize = 256;
@@ -35,7 +35,7 @@ impl Store {
     }
 
     /// Seals if it is worth it, for the end of a bulk command: more rows than are cheap to scan, or enough for a first
-    /// segment. Then merges segments while that is worth it. False if there was nothing to do.
+    /// segment. Then merges segments while that is worth it, and writes the lexicon. False if there was nothing to do.
     ///
     /// # Errors
     /// As [`Store::seal`]. That a damaged segment cannot be merged is no error: [`Store::status`] has a warning.
@@ -44,12 +44,17 @@ impl Store {
         collection: &str,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<bool> {
-        let view = self.collection(collection)?.view();
+        let found = self.collection(collection)?;
+        let view = found.view();
         let is_first = view.sealed().is_empty();
         let n_cheap = if is_first { CHEAP_BEFORE_FIRST } else { CHEAP_TO_SCAN };
         let mut any = view.n_unsealed() > n_cheap && self.seal(collection, cancelled)?;
         // Held any longer, it would keep the files of merged segments.
         drop(view);
+        {
+            let _writer = self.writer();
+            found.commit_lexicon();
+        }
         loop {
             match self.merge(collection, cancelled) {
                 Ok(true) => any = true,
@@ -99,7 +104,9 @@ pub(crate) fn seal(
     disk::require(store.dir(), Need::Removal(batch.n_bytes()))?;
     store.tree().apply(batch)?;
     let all = view.sealed().iter().cloned().chain([sealed]).collect();
-    collection.swap(View::new(all, Vec::new()));
+    collection.swap(View::new(all, Vec::new(), view.lexicon().clone()));
+    // Before readers learn of the segment, so that they find its words.
+    collection.commit_lexicon();
     store.publish(writer)?;
     store.tree().reopen()?;
     Ok(true)

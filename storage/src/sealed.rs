@@ -17,7 +17,6 @@ use crate::filter::columns::{Columns, META};
 use crate::listing::{self, DOCS, Listing};
 use crate::map;
 use crate::row;
-use crate::seal::CHEAP_TO_SCAN;
 use crate::space::Space;
 use crate::texts::{HASH, TEXT, Texts};
 
@@ -123,6 +122,15 @@ impl Sealed {
         self.segment.row(row)
     }
 
+    /// Live rows that come before `end`.
+    pub(crate) fn n_live_before(&self, end: u64) -> usize {
+        match &self.live {
+            _ if end <= self.rows().start => 0,
+            _ if self.rows().end <= end => self.n_rows() - self.n_dead(),
+            _ => self.live_rows().take_while(|row| self.row_id(*row) < end).count(),
+        }
+    }
+
     pub(crate) fn is_live(&self, row: RowId) -> bool {
         self.live.as_ref().is_none_or(|live| live.contains(row))
     }
@@ -150,21 +158,15 @@ impl Sealed {
         Sealed { live, ..self.clone() }
     }
 
-    /// The best live rows, of those that pass a filter if there is one.
+    /// Finds the best rows of those in `among`, or of all, dead ones too.
     pub(crate) fn search(
         &self,
         query: &Query,
         k: usize,
         how: Search,
-        filter: Option<&Filter>,
-    ) -> Result<Found> {
-        let Some(filter) = filter else {
-            return Ok(self.segment.search(query, k, how, self.live.as_deref()));
-        };
-        let selected = self.select(filter)?;
-        // A walk would have to leave most of what it meets aside, and end as a scan.
-        let how = if selected.len() <= CHEAP_TO_SCAN { Search::Exact } else { how };
-        Ok(self.segment.search(query, k, how, Some(&selected)))
+        among: Option<&RowSet>,
+    ) -> Found {
+        self.segment.search(query, k, how, among)
     }
 
     /// The live rows that pass a filter.

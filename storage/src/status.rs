@@ -23,7 +23,7 @@ pub struct Status {
     pub collections: Vec<CollectionStatus>,
     /// Bytes that sled has on disk.
     pub engine_bytes: u64,
-    /// What was found damaged when it was opened and since; all else works.
+    /// What was found damaged when it was opened and since, and lexicons that cannot be written; all else works.
     pub warnings: Vec<String>,
 }
 
@@ -44,6 +44,8 @@ pub struct CollectionStatus {
     pub dead: usize,
     /// Its segments, in the order of their rows.
     pub segments: Vec<SegmentStatus>,
+    /// Bytes of its lexicon, which finds rows by their words.
+    pub lexicon_bytes: u64,
 }
 
 /// The state of a segment.
@@ -100,6 +102,10 @@ pub(crate) fn of(
             ));
         }
     }
+    if let Some(problem) = view.lexicon().problem() {
+        let name = &collection.name;
+        warnings.push(format!("the lexicon of collection {name} is kept in memory: {problem}"));
+    }
     let segments = view.sealed().iter().map(|sealed| SegmentStatus {
         name: sealed.name().to_owned(),
         rows: sealed.n_rows(),
@@ -118,5 +124,6 @@ pub(crate) fn of(
         unsealed,
         dead: segments.iter().map(|segment| segment.dead).sum(),
         segments,
+        lexicon_bytes: view.lexicon().n_bytes(),
     }
 }

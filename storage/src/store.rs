@@ -180,7 +180,8 @@ impl Store {
         Ok(self.collection(collection)?.view().vector(row))
     }
 
-    /// The rows closest to a query: graphs of segments and a scan of unsealed rows, or, if it is to be exact, all rows.
+    /// The rows closest to a query: graphs of segments and a scan of unsealed rows, or, if it is to be exact, all rows;
+    /// the rows that match its words; or both.
     ///
     /// Never waits for a writer.
     ///
@@ -189,8 +190,10 @@ impl Store {
     /// [`Error::Corrupt`] if the text of a hit is damaged.
     pub fn search(&self, collection: &str, request: &Request) -> Result<Answer> {
         let collection = self.collection(collection)?;
-        check_vector(request.vector.iter().copied(), collection.space.full_width)
-            .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
+        if request.asks_vector() {
+            check_vector(request.vector.iter().copied(), collection.space.full_width)
+                .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
+        }
         if !(0.0..=1.0).contains(&request.diversity) {
             return Err(Error::Diversity { found: request.diversity });
         }

@@ -8,13 +8,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use half::f16;
-use index::{EF_DEFAULT, Query, RowId, Search};
+use index::{EF_DEFAULT, Found, Query, RowId, RowSet, Search};
 use rayon::prelude::*;
 
 use crate::document::StoredChunk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::filter::fields::Fields;
+use crate::fuse::{Fused, Fusion, Ranked, fuse};
+use crate::lexicon::Lexicon;
 use crate::passages;
 use crate::request::Request;
 use crate::row::{self, Run};
@@ -25,9 +27,9 @@ use crate::sealed::Sealed;
 pub struct Answer {
     /// Best first; equal scores in the order of their rows.
     pub hits: Vec<Hit>,
-    /// True if every live row that passes the filter was scored at full width.
+    /// True if every live row that passes the filter was compared: at full width, if vectors were asked for.
     pub exact: bool,
-    /// Rows or nodes that were scored.
+    /// Rows or nodes whose vectors were scored.
     pub compared: usize,
     /// Hits left out because they did not fit into [`Request::max_tokens`].
     pub n_left_out: usize,
@@ -42,35 +44,48 @@ pub struct Hit {
     pub document: String,
     /// The chunk it stands for.
     pub chunk: StoredChunk,
-    /// Dot product of query and row at full width; higher is closer.
+    /// Dot product of query and row at full width if only vectors are compared, BM25 if only words are, else what
+    /// the fusion makes of both; higher is closer.
     pub score: f32,
+    /// Its place among the rows that the vector found, if it did.
+    pub vector: Option<Ranked>,
+    /// Its place among the rows that the text found, if it did.
+    pub text: Option<Ranked>,
     /// The chunks before it, in order, if they were asked for.
     pub before: Vec<StoredChunk>,
     /// The chunks after it, in order, if they were asked for.
     pub after: Vec<StoredChunk>,
 }
 
-/// Segments and unsealed rows of a collection at one moment, both in the order of their rows.
+/// Segments and unsealed rows of a collection at one moment, both in the order of their rows, and their lexicon.
 #[derive(Clone, Default)]
 pub(crate) struct View {
     sealed: Vec<Sealed>,
     unsealed: Vec<Arc<Run>>,
+    lexicon: Lexicon,
 }
 
 /// Where a row is.
 enum Place<'a> {
-    Sealed(&'a Sealed, RowId),
+    /// The segment's place in the view, and the row's in the segment.
+    Sealed(usize, RowId),
     Unsealed(&'a Run, usize),
 }
 
-/// A row that a part of the view found.
-type Candidate<'a> = (f32, u64, Place<'a>);
-
 impl View {
-    pub(crate) fn new(mut sealed: Vec<Sealed>, unsealed: Vec<Arc<Run>>) -> View {
+    pub(crate) fn new(mut sealed: Vec<Sealed>, unsealed: Vec<Arc<Run>>, lexicon: Lexicon) -> View {
         sealed.sort_by_key(|sealed| sealed.rows().start);
         assert!(unsealed.is_sorted_by_key(|run| run.rows().start));
-        View { sealed, unsealed }
+        View { sealed, unsealed, lexicon }
+    }
+
+    /// The same with another lexicon.
+    pub(crate) fn with_lexicon(&self, lexicon: Lexicon) -> View {
+        View { lexicon, ..self.clone() }
+    }
+
+    pub(crate) fn lexicon(&self) -> &Lexicon {
+        &self.lexicon
     }
 
     pub(crate) fn sealed(&self) -> &[Sealed] {
@@ -92,6 +107,7 @@ impl View {
     }
 
     /// The next view: without the unsealed rows of `dropped`, with the sealed rows of `dead` dead, with `added` rows.
+    /// The lexicon is changed by the caller.
     pub(crate) fn changed(
         &self,
         dropped: &[Range<u64>],
@@ -111,13 +127,46 @@ impl View {
             let mut dead = dead.cloned().peekable();
             if dead.peek().is_none() { sealed.clone() } else { sealed.with_dead(dead.flatten()) }
         });
-        View::new(sealed.collect(), kept.chain(added).collect())
+        View::new(sealed.collect(), kept.chain(added).collect(), self.lexicon.clone())
+    }
+
+    /// True if the row is there and not dead.
+    pub(crate) fn is_live(&self, row: u64) -> bool {
+        match self.place(row) {
+            Some(Place::Sealed(idx, row)) => self.sealed[idx].is_live(row),
+            Some(Place::Unsealed(..)) => true,
+            None => false,
+        }
+    }
+
+    /// How many live rows come before `end`.
+    pub(crate) fn n_live_before(&self, end: u64) -> usize {
+        let sealed: usize = self.sealed.iter().map(|sealed| sealed.n_live_before(end)).sum();
+        let before = |run: &Arc<Run>| run.rows().filter(|row| *row < end).count();
+        sealed + self.unsealed.iter().map(before).sum::<usize>()
+    }
+
+    /// The live rows from `start` on.
+    pub(crate) fn live_rows_from(&self, start: u64) -> Box<dyn Iterator<Item = u64> + '_> {
+        let sealed = self.sealed.iter().filter(move |sealed| start < sealed.rows().end);
+        let sealed = sealed.flat_map(|sealed| sealed.live_rows().map(|row| sealed.row_id(row)));
+        let unsealed = self.unsealed.iter().flat_map(|run| run.rows());
+        Box::new(sealed.chain(unsealed).filter(move |row| start <= *row))
+    }
+
+    /// What is kept beside a row, dead or not, if the view has it.
+    pub(crate) fn chunk(&self, row: u64) -> Result<Option<StoredChunk>> {
+        match self.place(row) {
+            Some(Place::Unsealed(run, idx)) => row::decode_info(row, run.info(idx)).map(Some),
+            Some(Place::Sealed(idx, at)) => Ok(self.sealed[idx].chunks(std::iter::once(at))?.pop()),
+            None => Ok(None),
+        }
     }
 
     /// The vector of a row, dead or not.
     pub(crate) fn vector(&self, row: u64) -> Option<Vec<f16>> {
         Some(match self.place(row)? {
-            Place::Sealed(sealed, row) => sealed.vector(row).to_vec(),
+            Place::Sealed(idx, row) => self.sealed[idx].vector(row).to_vec(),
             Place::Unsealed(run, idx) => run.vector(idx).to_vec(),
         })
     }
@@ -141,8 +190,8 @@ impl View {
                 Some(Place::Unsealed(run, idx)) => {
                     chunks.push(row::decode_info(row, run.info(idx))?);
                 }
-                Some(Place::Sealed(sealed, at)) => {
-                    chunks.extend(sealed.chunks(std::iter::once(at))?);
+                Some(Place::Sealed(idx, at)) => {
+                    chunks.extend(self.sealed[idx].chunks(std::iter::once(at))?);
                 }
                 None => return Ok(Err(row)),
             }
@@ -155,7 +204,8 @@ impl View {
         if let Some(run) = self.unsealed.get(at).filter(|run| run.rows().contains(&row)) {
             return Some(Place::Unsealed(run, (row - run.rows().start) as usize));
         }
-        self.sealed.iter().find_map(|sealed| Some(Place::Sealed(sealed, sealed.find(row)?)))
+        let mut sealed = self.sealed.iter().enumerate();
+        sealed.find_map(|(idx, sealed)| Some(Place::Sealed(idx, sealed.find(row)?)))
     }
 
     /// The unsealed rows that pass a filter, or all, each with its vector.
@@ -172,20 +222,16 @@ impl View {
         Ok(sealed + self.passing(Some(filter)).count())
     }
 
-    /// What is kept beside a row, if the view has it.
-    pub(crate) fn chunk(&self, row: u64) -> Result<Option<StoredChunk>> {
-        self.place(row).map(|place| chunk_at(row, &place)).transpose()
-    }
-
     /// The answer to a request; the caller has checked the query's width. Codes are cut to `dims`.
     pub(crate) fn search(&self, request: &Request, dims: usize) -> Result<Answer> {
-        let query = Query::new(&request.vector, dims);
+        let passing = Passing::new(self, request.filter.as_ref())?;
         let is_diverse = request.diversity > 0.0;
         let mut n_asked = if is_diverse { request.k.saturating_mul(4) } else { request.k };
         loop {
-            let ranked = self.rank(&query, n_asked, request)?;
-            let is_all = ranked.rows.len() < n_asked;
-            let mut hits = ranked.rows.iter().map(hit).collect::<Result<Vec<Hit>>>()?;
+            let ranking = self.rank(request, &passing, dims, n_asked)?;
+            let is_all = ranking.rows.len() < n_asked;
+            let mut hits =
+                ranking.rows.iter().map(|row| self.hit(row)).collect::<Result<Vec<Hit>>>()?;
             if request.one_per_document {
                 let mut documents = HashSet::new();
                 hits.retain(|hit| documents.insert(hit.document.clone()));
@@ -205,59 +251,116 @@ impl View {
                 passages::add_context(self, &mut hits, request.n_context)?;
             }
             let n_left_out = request.max_tokens.map_or(0, |max| passages::fit(&mut hits, max));
-            let Ranked { exact, compared, .. } = ranked;
+            let Ranking { exact, compared, .. } = ranking;
             return Ok(Answer { hits, exact, compared, n_left_out });
         }
     }
 
-    /// The `k` best rows of all parts, best first; equal scores in the order of their rows.
-    fn rank(&self, query: &Query, k: usize, request: &Request) -> Result<Ranked<'_>> {
-        let how =
-            if request.exact { Search::Exact } else { Search::Graph { ef: EF_DEFAULT.max(k) } };
-        let filter = request.filter.as_ref();
-        let search = |sealed: &Sealed| sealed.search(query, k, how, filter);
-        let found: Vec<_> = self.sealed.par_iter().map(search).collect::<Result<_>>()?;
-        let exact = found.iter().all(|found| found.exact);
-        let mut compared = found.iter().map(|found| found.compared).sum::<usize>();
-        let mut rows: Vec<Candidate<'_>> = Vec::new();
+    /// The `k` best rows, by vectors, by words, or by both.
+    fn rank(
+        &self,
+        request: &Request,
+        passing: &Passing<'_>,
+        dims: usize,
+        k: usize,
+    ) -> Result<Ranking> {
+        let depth = request.depth(k);
+        let mut ranking = Ranking { rows: Vec::new(), exact: true, compared: 0 };
+        let by_vector = if request.asks_vector() {
+            let query = Query::new(&request.vector, dims);
+            let how = match request.exact {
+                true => Search::Exact,
+                // The rows beyond `k` only fill up what words find too: no recall is promised of them.
+                false if depth > k => Search::Graph { ef: EF_DEFAULT.max(depth) },
+                false => Search::default(),
+            };
+            self.nearest(&query, depth, how, passing, &mut ranking)
+        } else {
+            Vec::new()
+        };
+        let (by_text, fusion) = match request.asked_text() {
+            Some(text) => {
+                let live = |row| passing.has(self, row);
+                (self.lexicon.search(text, depth, &live)?, request.fusion)
+            }
+            None => (Vec::new(), Fusion::VectorOnly),
+        };
+        ranking.rows = fuse(&by_vector, &by_text, fusion);
+        ranking.rows.truncate(k);
+        Ok(ranking)
+    }
+
+    /// The `k` rows closest to a query, best first; notes in `ranking` what was compared.
+    fn nearest(
+        &self,
+        query: &Query,
+        k: usize,
+        how: Search,
+        passing: &Passing<'_>,
+        ranking: &mut Ranking,
+    ) -> Vec<(u64, f32)> {
+        let sealed = self.sealed.par_iter().enumerate();
+        let found: Vec<Found> = sealed
+            .map(|(idx, sealed)| sealed.search(query, k, how, passing.among(self, idx)))
+            .collect();
+        ranking.exact = found.iter().all(|found| found.exact);
+        ranking.compared = found.iter().map(|found| found.compared).sum();
+        let mut rows: Vec<(u64, f32)> = Vec::new();
         for (sealed, found) in self.sealed.iter().zip(found) {
-            rows.extend(
-                found
-                    .hits
-                    .into_iter()
-                    .map(|hit| (hit.score, sealed.row_id(hit.row), Place::Sealed(sealed, hit.row))),
-            );
+            rows.extend(found.hits.into_iter().map(|hit| (sealed.row_id(hit.row), hit.score)));
         }
-        let unsealed = self.passing(filter).inspect(|_| compared += 1);
-        for (row, score) in index::scan(unsealed, query, k) {
-            let place = self.place(row).expect("a scanned row is in the view it was scanned in");
-            rows.push((score, row, place));
-        }
-        rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let unsealed = self.passing(passing.filter).inspect(|_| ranking.compared += 1);
+        rows.extend(index::scan(unsealed, query, k));
+        rows.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         rows.truncate(k);
-        Ok(Ranked { rows, exact, compared })
+        rows
+    }
+
+    fn hit(&self, fused: &Fused) -> Result<Hit> {
+        let Fused { row, score, vector, text } = *fused;
+        let chunk = self.chunk(row)?;
+        let chunk = chunk.ok_or_else(|| Error::corrupt(format!("row {row}"), "it is nowhere"))?;
+        let (before, after) = (Vec::new(), Vec::new());
+        let document = chunk.document.clone();
+        Ok(Hit { row, document, chunk, score, vector, text, before, after })
     }
 }
 
-/// The best rows of a view.
-struct Ranked<'a> {
-    rows: Vec<Candidate<'a>>,
+/// The rows that may be hits: those that live and pass the filter, if there is one.
+struct Passing<'a> {
+    filter: Option<&'a Filter>,
+    /// Of each segment; only if there is a filter.
+    sealed: Vec<RowSet>,
+}
+
+impl<'a> Passing<'a> {
+    fn new(view: &View, filter: Option<&'a Filter>) -> Result<Passing<'a>> {
+        let select = |filter| view.sealed.par_iter().map(|sealed| sealed.select(filter)).collect();
+        let sealed = filter.map_or_else(|| Ok(Vec::new()), select)?;
+        Ok(Passing { filter, sealed })
+    }
+
+    /// The rows of a segment that may be hits, or all.
+    fn among<'s>(&'s self, view: &'s View, idx: usize) -> Option<&'s RowSet> {
+        self.sealed.get(idx).or_else(|| view.sealed[idx].live())
+    }
+
+    fn has(&self, view: &View, row: u64) -> bool {
+        match view.place(row) {
+            Some(Place::Unsealed(run, idx)) => {
+                self.filter.is_none_or(|filter| filter.matches(&run.fields()[idx]))
+            }
+            Some(Place::Sealed(idx, row)) => {
+                self.among(view, idx).is_none_or(|among| among.contains(row))
+            }
+            None => false,
+        }
+    }
+}
+
+/// The best rows of a view, and what was compared to find them.
+struct Ranking {
+    rows: Vec<Fused>,
     exact: bool,
     compared: usize,
-}
-
-fn hit((score, row, place): &Candidate<'_>) -> Result<Hit> {
-    let chunk = chunk_at(*row, place)?;
-    let (before, after) = (Vec::new(), Vec::new());
-    Ok(Hit { row: *row, document: chunk.document.clone(), chunk, score: *score, before, after })
-}
-
-fn chunk_at(row: u64, place: &Place<'_>) -> Result<StoredChunk> {
-    match place {
-        Place::Unsealed(run, idx) => row::decode_info(row, run.info(*idx)),
-        Place::Sealed(sealed, at) => {
-            let mut chunks = sealed.chunks(std::iter::once(*at))?;
-            Ok(chunks.pop().expect("one row has one chunk"))
-        }
-    }
 }

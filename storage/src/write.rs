@@ -13,6 +13,7 @@ use crate::document::{Document, DocumentInfo, MAX_ID_BYTES, Source, shorten};
 use crate::error::{Error, Result, RowProblem};
 use crate::filter::fields::{self, Fields, MAX_META_DEPTH};
 use crate::key::{self, Key};
+use crate::lexicon::{Lexicon, RowWords};
 use crate::record::{self, MAX_PAYLOAD_BYTES};
 use crate::row::{self, Run};
 use crate::seal;
@@ -61,7 +62,9 @@ impl Store {
         writer.next_collection += 1;
         writer.ledgers.insert(number, Ledger::default());
         let record = CollectionRecord { name: collection.to_owned(), space: space.clone() };
-        self.insert(Arc::new(Collection::new(number, record, View::default())));
+        let lexicon = Lexicon::new(self.dir(), number, collection);
+        let view = View::new(Vec::new(), Vec::new(), lexicon);
+        self.insert(Arc::new(Collection::new(number, record, view)));
         self.publish(&writer)
     }
 
@@ -113,6 +116,7 @@ impl Store {
         let info = DocumentInfo::new(document, change.next_row);
         change.batch.put(&Key::document(number, &document.id), &info.encode()?);
         let mut run = Run::new(change.next_row, collection.space.full_width);
+        let mut words = Vec::new();
         for (chunk_idx, (chunk, row)) in document.chunks.iter().zip(change.next_row..).enumerate() {
             let row_info = row::encode_info(&document.id, chunk_idx as u32, chunk);
             let payload = row::encode_row(&row_info, &chunk.vector);
@@ -125,9 +129,11 @@ impl Store {
             }
             change.batch.put(&Key::Row { collection: number, row }, &payload);
             run.push(&row_info, &chunk.vector);
+            let title = document.title.as_deref();
+            words.push(Arc::new(RowWords::new(row, title, &chunk.headings, &chunk.text)));
         }
         run.describe(&Fields::of_document(&info))?;
-        change.add(run);
+        change.add(run, words);
         Ok(())
     }
 
@@ -246,7 +252,11 @@ impl Store {
 
     fn commit(&self, change: Change, collection: &Collection, ledger: &mut Ledger) -> Result<()> {
         disk::require(self.dir(), Need::Batch(change.batch.n_bytes()))?;
-        change.commit(self.tree(), collection, ledger)
+        change.commit(self.tree(), collection, ledger)?;
+        if collection.view().lexicon().is_due() {
+            collection.commit_lexicon();
+        }
+        Ok(())
     }
 }
 

@@ -10,15 +10,19 @@
 //! - `lock`: a second opener learns who has the database, at once.
 //! - `disk`: full, read-only, not a database, another version.
 //! - `files`: our own files cut short.
+//! - `lexicon`: text search through seals, openings and damage.
+//! - `beir`: text search against a reference, on sets that are not part of the repository.
 //! - `content`: documents made for tests.
 
 mod backup;
+mod beir;
 mod concurrent;
 mod content;
 mod crash;
 mod disk;
 mod files;
 mod filter;
+mod lexicon;
 mod lock;
 mod merge;
 mod model;

@@ -1,10 +1,12 @@
 //! The store against a `BTreeMap`: after any sequence of operations both say the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use proptest::prelude::*;
-use storage::{ContentStamps, Document, DocumentInfo, Hit, Request, Store, StoredChunk};
+use storage::{
+    ContentStamps, Document, DocumentInfo, Fusion, Hit, Ranked, Request, Store, StoredChunk,
+};
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES, WIDTH};
@@ -41,10 +43,15 @@ pub(crate) struct Model {
     documents: BTreeMap<String, (Document, u64)>,
     stamps: BTreeMap<String, ContentStamps>,
     next_row: u64,
+    /// The words of each row that text scores count: the live ones, and those that died since the lexicon was written.
+    counted: BTreeMap<u64, Vec<String>>,
+    /// Rows below were written to the lexicon.
+    mark: u64,
 }
 
 impl Model {
     pub(crate) fn put(&mut self, document: Document) {
+        self.delete(&document.id);
         let first_row = self.next_row;
         self.next_row += document.chunks.len() as u64;
         let stamps = document.source.as_ref().map(|source| ContentStamps {
@@ -53,6 +60,7 @@ impl Model {
         });
         self.stamps.remove(&document.id);
         self.stamps.extend(stamps.map(|stamps| (document.id.clone(), stamps)));
+        self.counted.extend((first_row..).zip(words_of_chunks(&document)));
         self.documents.insert(document.id.clone(), (document, first_row));
     }
 
@@ -62,7 +70,95 @@ impl Model {
     }
 
     pub(crate) fn delete(&mut self, id: &str) -> bool {
-        self.documents.remove(id).is_some()
+        let Some((document, first_row)) = self.documents.remove(id) else { return false };
+        let rows = first_row..first_row + document.chunks.len() as u64;
+        self.counted.retain(|row, _| *row < self.mark || !rows.contains(row));
+        true
+    }
+
+    /// Sealing writes the lexicon.
+    fn seal(&mut self) {
+        let live: BTreeSet<u64> = self.live_rows().collect();
+        self.counted.retain(|row, _| live.contains(row));
+        self.mark = self.next_row;
+    }
+
+    fn live_rows(&self) -> impl Iterator<Item = u64> {
+        let rows = |(document, first_row): &(Document, u64)| {
+            *first_row..*first_row + document.chunks.len() as u64
+        };
+        self.documents.values().flat_map(rows)
+    }
+
+    /// BM25 of the live rows that have any of these words, by row.
+    fn text_scores(&self, query: &str) -> BTreeMap<u64, f64> {
+        let query = words(query);
+        let n_rows = self.counted.len() as f64;
+        // Lengths are exact up to 40 words, then rounded down by an eighth at most: tested where they are made.
+        let rounded = |n_words: usize| {
+            let step = (n_words.saturating_sub(24) / 16).checked_ilog2().map_or(1, |log| 2 << log);
+            (n_words - if n_words < 40 { 0 } else { (n_words - 24) % step }) as f64
+        };
+        let average = self.counted.values().map(|row| rounded(row.len())).sum::<f64>() / n_rows;
+        let live: BTreeSet<u64> = self.live_rows().collect();
+        let mut scores = BTreeMap::new();
+        for (row, found) in self.counted.iter().filter(|(row, _)| live.contains(row)) {
+            for asked in &query {
+                let n_times = found.iter().filter(|word| *word == asked).count() as f64;
+                let n = self.counted.values().filter(|row| row.contains(asked)).count() as f64;
+                let idf = (1.0 + (n_rows - n + 0.5) / (n + 0.5)).ln();
+                let length = 0.25 + 0.75 * rounded(found.len()) / average;
+                if n_times > 0.0 {
+                    *scores.entry(*row).or_default() +=
+                        idf * n_times * 2.2 / (n_times + 1.2 * length);
+                }
+            }
+        }
+        scores
+    }
+
+    /// Compares what a text finds; its scores too if it is known when the lexicon was written.
+    fn check_text(&self, store: &Store, are_scores_known: bool) {
+        for query in
+            ["one", "word7", "Word8 w\u{f6}rd9 two e", "titl word10 word10x", "nowhere", ""]
+        {
+            let expected = self.text_scores(query);
+            let answer = store.search(NOTES, &Request::words(query, 1_000)).unwrap();
+            let found: BTreeSet<u64> = answer.hits.iter().map(|hit| hit.row).collect();
+            assert!(found.iter().eq(expected.keys()), "{query}: {found:?} {expected:?}");
+            assert!(
+                answer
+                    .hits
+                    .is_sorted_by(|a, b| (b.score, a.row) < (a.score, b.row) || a.score > b.score)
+            );
+            for hit in answer.hits.iter().filter(|_| are_scores_known) {
+                let score = expected[&hit.row];
+                assert!(
+                    (f64::from(hit.score) - score).abs() < 1e-4 * score,
+                    "{query}: {hit:?} {score}"
+                );
+            }
+        }
+    }
+
+    /// Both sides of a fused search are those that each finds alone.
+    fn check_fusion(&self, store: &Store) {
+        let (vector, text) = (content::unit_vector(5), "word7 word8 word9 title");
+        let both = Request::new(vector.clone(), 1_000).text(text).exact();
+        let alone = |fusion| {
+            let answer = store.search(NOTES, &both.clone().fusion(fusion)).unwrap();
+            let rows = answer.hits.into_iter().map(|hit| (hit.row, hit.score));
+            rows.collect::<Vec<_>>()
+        };
+        let (by_vector, by_text) = (alone(Fusion::VectorOnly), alone(Fusion::TextOnly));
+        let place = |side: &[(u64, f32)], row: u64| {
+            let rank = side.iter().position(|(found, _)| *found == row)?;
+            Some(Ranked { rank: rank + 1, score: side[rank].1 })
+        };
+        for hit in store.search(NOTES, &both).unwrap().hits {
+            assert_eq!(hit.vector, place(&by_vector, hit.row));
+            assert_eq!(hit.text, place(&by_text, hit.row));
+        }
     }
 
     fn info(&self, id: &str) -> Option<DocumentInfo> {
@@ -87,11 +183,17 @@ impl Model {
                 let score = index::score::dot_f16(&chunk.vector, query);
                 let (before, after) = (Vec::new(), Vec::new());
                 let document = document.id.clone();
-                hits.push(Hit { row, document, chunk: stored, score, before, after });
+                let (vector, text) = (None, None);
+                #[rustfmt::skip]
+                let hit = Hit { row, document, chunk: stored, score, vector, text, before, after };
+                hits.push(hit);
             }
         }
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
         hits.truncate(k);
+        for (hit, rank) in hits.iter_mut().zip(1..) {
+            hit.vector = Some(Ranked { rank, score: hit.score });
+        }
         hits
     }
 
@@ -133,9 +235,28 @@ impl Model {
             }
             let near = store.search(NOTES, &Request::new(query.clone(), 5)).unwrap();
             let all = self.hits(&query, usize::MAX);
-            assert!(near.hits.iter().all(|hit| all.contains(hit)), "no dead row is found");
+            let is_live =
+                |hit: &Hit| all.iter().any(|live| (live.row, &live.chunk) == (hit.row, &hit.chunk));
+            assert!(near.hits.iter().all(is_live), "no dead row is found");
         }
+        self.check_text(store, false);
     }
+}
+
+/// The words of each chunk of a document, its title and its headings among them.
+fn words_of_chunks(document: &Document) -> Vec<Vec<String>> {
+    let title = document.title.clone().unwrap_or_default();
+    let chunks = document.chunks.iter();
+    chunks
+        .map(|chunk| words(&format!("{title} {} {}", chunk.headings.join(" "), chunk.text)))
+        .collect()
+}
+
+/// Words of texts as `content` makes them; only `title` has another stem.
+fn words(text: &str) -> Vec<String> {
+    let text = text.to_lowercase().replace('\u{e9}', "e").replace('\u{f6}', "o");
+    let text = text.replace("title", "title titl");
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 fn stored_chunks(document: &Document) -> Vec<StoredChunk> {
@@ -194,10 +315,14 @@ fn run(operations: &[Operation]) {
                 let any = store.unsealed(NOTES) > 0;
                 assert_eq!(store.seal(NOTES, &|| false).unwrap(), any);
                 assert_eq!(store.unsealed(NOTES), 0);
+                if any {
+                    model.seal();
+                }
             }
             Operation::Merge => while store.merge(NOTES, &|| false).unwrap() {},
             Operation::Compact => {
                 assert!(store.compact(NOTES, &|| false).unwrap().complete);
+                model.seal();
                 check_compact(&store, dir.path());
             }
             Operation::Reopen => {
@@ -206,6 +331,8 @@ fn run(operations: &[Operation]) {
             }
         }
         model.check(&store);
+        model.check_text(&store, true);
+        model.check_fusion(&store);
     }
 }
 

@@ -12,11 +12,11 @@ mod retrieve;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use gemmule::Embedder;
 use gemmule::engine::eval::measure::{Retrieval, spearman};
 use gemmule::engine::eval::{Beir, BeirDocument, Sts};
 use gemmule::engine::ingest::{self, ChunkOptions, Extracted};
 use gemmule::engine::{Error, Tokens};
+use gemmule::{Embedder, Fusion};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -52,6 +52,10 @@ enum Set {
 }
 
 pub(crate) fn run(flags: &Eval, output: &mut Output) -> anyhow::Result<Done> {
+    let asks_words = |way: &Through| matches!(way, Through::Text | Through::Hybrid);
+    if flags.chunk_tokens.is_some() && flags.through.iter().any(asks_words) {
+        bail!(Usage("--chunk-tokens goes with --through exact and ann".to_owned()));
+    }
     interrupt::listen()?;
     // What cannot be read is said before an hour of work, not after it.
     let paths: Vec<(PathBuf, bool)> =
@@ -134,22 +138,33 @@ fn measure_beir(
             text::counted(set.n_unknown, "judgement")
         ));
     }
+    let texts: Vec<&str> = queries.iter().map(|(_, text)| *text).collect();
     let (queries, _) = embed(embedder, &queries, embedder.package().window, &set.name, output)?;
+    let both: Vec<_> = queries.iter().cloned().zip(texts).collect();
     let (ids, documents, n_cut) = match flags.chunk_tokens {
         None => embed_whole(set, embedder, output)?,
         Some(n_tokens) => embed_chunks(set, embedder, n_tokens, output)?,
     };
     let judged: Vec<&str> = set.judged_queries().map(|(id, _)| &**id).collect();
+    let titled = set.documents.iter().map(|document| (&*document.title, &*document.text));
+    // Of chunks no texts are at hand; asking for words among them is refused before.
+    let texts = flags.chunk_tokens.is_none().then(|| titled.collect());
+    let rows = retrieve::Rows { ids: &ids, vectors: &documents, texts };
     let measure = |(through, dims): (Through, usize)| {
+        let ask = |fusion| retrieve::through_database(&both, &rows, dims, fusion);
         let rankings = match through {
             Through::Exact => retrieve::exact(&queries, &documents, &ids, dims),
-            Through::Ann => retrieve::through_database(&queries, &documents, &ids, dims)?,
+            Through::Ann => ask(Fusion::VectorOnly)?,
+            Through::Text => ask(Fusion::TextOnly)?,
+            Through::Hybrid => ask(Fusion::default())?,
         };
         let run: Vec<_> = judged.iter().map(|id| (*id).to_owned()).zip(rankings).collect();
         let measured = Measured::Retrieval(Retrieval::of(&run, &set.qrels));
         let (through, quant) = match through {
             Through::Exact => ("exact", "f32"),
             Through::Ann => ("ann", "int8"),
+            Through::Text => ("text", "none"),
+            Through::Hybrid => ("hybrid", "int8"),
         };
         Ok(Row { set: set.name.clone(), dims, quant, through, measured, n_cut })
     };

@@ -10,7 +10,7 @@ use gemmule::{Answer, Collection, Hit, StoredChunk};
 use serde_json::{Value, json};
 
 use super::{index, open_collection};
-use crate::args::{Global, Search};
+use crate::args::{Global, Mode, Search};
 use crate::output::{Output, Usage};
 use crate::{Done, ids, interrupt, text};
 
@@ -36,7 +36,9 @@ pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyho
         }
     };
     // The model's loading is not part of the search's time.
-    collection.embedder()?;
+    if flags.mode != Mode::Text {
+        collection.embedder()?;
+    }
     let began = Instant::now();
     let answer = match &flags.within {
         None => request(&collection, flags, flags.k).run()?,
@@ -78,7 +80,8 @@ fn refresh(
 
 fn request<'a>(collection: &'a Collection, flags: &Search, limit: usize) -> gemmule::Search<'a> {
     let request = collection.search(&flags.query).limit(limit);
-    let mut request = request.context(flags.context).diversity(flags.diversity);
+    let request = request.fusion(flags.mode.into()).diversity(flags.diversity);
+    let mut request = request.context(flags.context);
     if let Some(n_tokens) = flags.max_tokens {
         request = request.max_tokens(n_tokens);
     }

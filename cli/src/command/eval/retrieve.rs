@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use anyhow::Context;
-use gemmule::storage::{Chunk, Document, Request, Space, Store};
+use gemmule::storage::{Chunk, Document, Fusion, Request, Space, Store};
 use half::f16;
 use rayon::prelude::*;
 use serde_json::Map;
@@ -54,13 +54,21 @@ pub(super) fn exact(
     queries.par_iter().map(rank).collect()
 }
 
+/// What a database is made of: vectors and, if words are to be found, the title and text of each.
+pub(super) struct Rows<'a> {
+    pub(super) ids: &'a [&'a str],
+    pub(super) vectors: &'a [Vec<f32>],
+    pub(super) texts: Option<Vec<(&'a str, &'a str)>>,
+}
+
 /// Puts the documents into a database of this width, in a temporary folder, and asks it.
 pub(super) fn through_database(
-    queries: &[Vec<f32>],
-    documents: &[Vec<f32>],
-    ids: &[&str],
+    queries: &[(Vec<f32>, &str)],
+    rows: &Rows<'_>,
     dims: usize,
+    fusion: Fusion,
 ) -> anyhow::Result<Vec<Ranking>> {
+    let Rows { ids, vectors: documents, texts } = rows;
     const NAME: &str = "eval";
     let folder = tempfile::tempdir().context("could not make a temporary folder")?;
     let store = Store::open(&folder.path().join("eval.gemmule"))?;
@@ -74,10 +82,12 @@ pub(super) fn through_database(
     };
     store.create(NAME, &space)?;
     let mut rows: Vec<Document> = Vec::new();
-    for ((row_idx, id), full) in (0..).zip(ids).zip(documents) {
+    for (row_idx, (id, full)) in ids.iter().zip(*documents).enumerate() {
+        let (title, text) = texts.as_ref().map_or(("", ""), |texts| texts[row_idx]);
+        let chunk = chunk(row_idx as u128, full, text);
         match rows.last_mut() {
-            Some(document) if document.id == *id => document.chunks.push(chunk(row_idx, full)),
-            _ => rows.push(document(id, chunk(row_idx, full))),
+            Some(document) if document.id == *id => document.chunks.push(chunk),
+            _ => rows.push(document(id, title, chunk)),
         }
     }
     let most_chunks = rows.iter().map(|document| document.chunks.len()).max().unwrap_or(1);
@@ -85,9 +95,10 @@ pub(super) fn through_database(
         store.put(NAME, batch)?;
     }
     store.seal(NAME, &|| false)?;
-    let ask = |query: &Vec<f32>| -> anyhow::Result<Ranking> {
+    let ask = |(vector, text): &(Vec<f32>, &str)| -> anyhow::Result<Ranking> {
         // Enough chunks for as many documents, whichever they are.
-        let answer = store.search(NAME, &Request::new(query.clone(), DEPTH * most_chunks))?;
+        let request = Request::new(vector.clone(), DEPTH * most_chunks).text(text).fusion(fusion);
+        let answer = store.search(NAME, &request)?;
         let mut seen = HashSet::new();
         let best = answer.hits.into_iter().filter(|hit| seen.insert(hit.document.clone()));
         Ok(best.take(DEPTH).map(|hit| (hit.document, hit.score)).collect())
@@ -95,14 +106,14 @@ pub(super) fn through_database(
     queries.par_iter().map(ask).collect()
 }
 
-/// A document without text: only its vectors are asked for.
-fn document(id: &str, first: Chunk) -> Document {
-    Document { id: id.to_owned(), source: None, title: None, meta: Map::new(), chunks: vec![first] }
+fn document(id: &str, title: &str, first: Chunk) -> Document {
+    let title = Some(title.to_owned()).filter(|title| !title.is_empty());
+    Document { id: id.to_owned(), source: None, title, meta: Map::new(), chunks: vec![first] }
 }
 
-fn chunk(row_idx: u128, full: &[f32]) -> Chunk {
+fn chunk(row_idx: u128, full: &[f32], text: &str) -> Chunk {
     Chunk {
-        text: String::new(),
+        text: text.to_owned(),
         hash: row_idx.to_le_bytes(),
         range: 0..0,
         page: None,
