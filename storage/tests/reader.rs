@@ -99,7 +99,7 @@ fn a_reader_sees_what_was_sealed_and_follows_on_refresh() {
     let store = Store::open(dir.path()).unwrap();
     store.create(NOTES, &content::space()).unwrap();
     let reader = Reader::open(dir.path()).unwrap();
-    assert_eq!(reader.collections(), store.collections().unwrap());
+    assert_eq!(reader.collections().unwrap(), store.collections().unwrap());
     // To the millisecond.
     assert!(reader.written_at() + std::time::Duration::from_millis(1) > before);
     let put = |numbers: std::ops::Range<u64>| {
