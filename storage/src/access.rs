@@ -2,17 +2,24 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
 use crate::filter::{Field, Filter};
+use crate::lock;
 use crate::reader::Reader;
 use crate::request::Request;
 use crate::space::Space;
 use crate::status::Status;
 use crate::store::Store;
 use crate::view::Answer;
+
+/// Who has the database open for less than this is waited for, as long as that: it may be reading only, and a reader
+/// beside it would not see what is not sealed.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Time between two attempts.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A [`Store`], or a [`Reader`] where another process has the store; what both can do.
 #[derive(Debug)]
@@ -25,12 +32,13 @@ enum Kind {
 }
 
 impl Access {
-    /// Opens the database in `dir` as [`Store::open`] does, or for reading if another process has it open.
+    /// Opens the database in `dir` as [`Store::open`] does, or for reading if another process has it open and has not just
+    /// opened it, in which case it is waited for, a second at most.
     ///
     /// # Errors
     /// As [`Store::open`], but [`Error::Locked`] only if there is nothing to read yet.
     pub fn open(dir: &Path) -> Result<Access> {
-        match Store::open(dir) {
+        match open_soon(dir) {
             Err(Error::Locked { dir, pid: writer_pid }) => match Reader::open(&dir) {
                 Ok(reader) => Ok(Access(Kind::Read { reader, dir, writer_pid })),
                 // The writer is just making it, or will write a damaged manifest anew.
@@ -70,6 +78,19 @@ impl Access {
             Kind::Write(_) => Ok(false),
             Kind::Read { reader, .. } => reader.refresh(),
         }
+    }
+}
+
+fn open_soon(dir: &Path) -> Result<Store> {
+    let began = Instant::now();
+    loop {
+        let opened = Store::open(dir);
+        let is_locked = matches!(opened, Err(Error::Locked { .. }));
+        let is_young = || lock::age(dir).is_some_and(|age| age < PATIENCE);
+        if !is_locked || began.elapsed() >= PATIENCE || !is_young() {
+            return opened;
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 
