@@ -145,11 +145,23 @@ impl Database {
     }
 
     /// Checks every byte, and with `repair` repairs what can be; an empty list says that all is well.
-    ///
-    /// # Errors
-    /// [`Error::Storage`]. Damage is no error, it is a finding.
+    /// After a repair, [`sync`](Collection::sync) reads the files anew that a finding names. Damage is no
+    /// error.
     pub fn check(&self, repair: bool) -> Result<Vec<Finding>> {
-        Ok(self.access.store()?.check(repair)?)
+        let store = self.access.store()?;
+        let findings = store.check(repair)?;
+        for finding in findings.iter().filter(|_| repair) {
+            let Some(collection) = &finding.collection else { continue };
+            let mut sources = Vec::new();
+            for id in &finding.documents {
+                if let Some(source) = store.document(collection, id)?.and_then(|info| info.source) {
+                    // No file is cut by these settings, so this one counts as changed.
+                    sources.push((id.clone(), storage::Source { settings: [0; 16], ..source }));
+                }
+            }
+            store.touch(collection, &sources)?;
+        }
+        Ok(findings)
     }
 
     /// Copies the database to a new or empty directory; [`restore`] takes the copy back.
@@ -320,7 +332,7 @@ pub struct Search<'a> {
     query: String,
     /// All but the query's vector.
     request: storage::Request,
-    /// The first filter that cannot be read.
+    /// What is wrong with the filter.
     wrong: Option<storage::FilterError>,
 }
 
@@ -339,28 +351,15 @@ impl Search<'_> {
         self
     }
 
-    /// Only chunks that pass, of all filters that are given: conditions as in SQL, such as
-    /// `lang = 'en' AND year >= 2020`, or JSON that begins with `{`. [`Filter`] says which fields there
-    /// are. As many hits as are wanted are found, however few pass.
+    /// Only chunks that pass: conditions as in SQL, such as `lang = 'en' AND year >= 2020`, or JSON that
+    /// begins with `{`. [`Filter`] says which fields there are. As many hits as are wanted are found,
+    /// however few chunks pass.
     #[must_use]
-    pub fn filter(self, filter: &str) -> Self {
-        match filter.parse() {
-            Ok(filter) => self.and(filter),
-            Err(error) => Search { wrong: self.wrong.or(Some(error)), ..self },
+    pub fn filter(mut self, filter: &str) -> Self {
+        match filter.parse::<Filter>() {
+            Ok(filter) => self.request.filter = Some(filter),
+            Err(error) => self.wrong = Some(error),
         }
-    }
-
-    /// Only chunks of files at this absolute path: a file, or a folder and all below it.
-    #[must_use]
-    pub fn below(self, path: impl AsRef<Path>) -> Self {
-        self.and(Filter::below(path.as_ref()))
-    }
-
-    fn and(mut self, filter: Filter) -> Self {
-        self.request.filter = Some(match self.request.filter {
-            Some(before) => before.and(filter),
-            None => filter,
-        });
         self
     }
 
@@ -397,7 +396,7 @@ impl Search<'_> {
     /// Embeds the query and finds its nearest chunks.
     ///
     /// # Errors
-    /// [`Error::Filter`] if a filter cannot be read; [`Error::EmptyQuery`]; [`Error::Engine`] if the
+    /// [`Error::Filter`] if the filter cannot be read; [`Error::EmptyQuery`]; [`Error::Engine`] if the
     /// query is longer than the model's window; [`Error::Storage`].
     pub fn run(mut self) -> Result<Answer> {
         if let Some(error) = self.wrong {
@@ -428,7 +427,9 @@ impl Records for Kept<'_> {
 
     fn vector(&mut self, hash: &[u8; 16]) -> Result<Option<Vec<f32>>> {
         let Some(&row) = self.rows.get(hash) else { return Ok(None) };
-        let vector = self.store.vector(self.collection, row)?;
+        // A repair leaves zeros where a vector is lost: it is embedded again.
+        let is_lost = |row: &Vec<f16>| row.iter().all(|value| *value == f16::ZERO);
+        let vector = self.store.vector(self.collection, row)?.filter(|row| !is_lost(row));
         Ok(vector.map(|row| row.into_iter().map(f16::to_f32).collect()))
     }
 
