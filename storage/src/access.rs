@@ -27,7 +27,7 @@ pub struct Access(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Write(Store),
+    Write(Box<Store>),
     Read { reader: Reader, dir: PathBuf, writer_pid: Option<u32> },
 }
 
@@ -96,7 +96,7 @@ fn open_soon(dir: &Path) -> Result<Store> {
 
 impl From<Store> for Access {
     fn from(store: Store) -> Access {
-        Access(Kind::Write(store))
+        Access(Kind::Write(Box::new(store)))
     }
 }
 
