@@ -20,29 +20,33 @@
 //! ```
 //!
 //! [`Collection::sync`] indexes a folder and, run again, only what changed in it. This file joins
-//! two crates: [`engine`] (files and text to vectors) and [`storage`] (vectors kept and found).
+//! two crates: [`engine`] (files and text to vectors) and [`storage`] (vectors kept and found). A
+//! function that returns a [`Result`] may fail with [`Error::Storage`]; where it says no more, with
+//! nothing else.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use engine::ingest::{self, Embedded, Records, Stamp};
 use half::f16;
 
 pub use engine::ingest::{Document, IngestOptions, Ledger, Progress};
 pub use engine::{self, Embedder, Precision};
-pub use storage::{self, Answer, DocumentInfo, Fusion, Hit, Space, Status, StoredChunk};
+pub use storage::{self, Answer, DocumentInfo, Fusion, Hit, Space, Status, StoredChunk, restore};
+pub use storage::{Compacted, Field, Filter, Finding};
 
-/// A database: one directory, opened for writing by one process.
+/// A database: one directory, opened for writing by one process, and for reading by others beside it.
 pub struct Database {
-    store: Arc<storage::Store>,
+    access: Arc<storage::Access>,
     precision: Option<Precision>,
 }
 
 /// A set of documents in one space: one model, one prompt.
 pub struct Collection {
-    store: Arc<storage::Store>,
+    access: Arc<storage::Access>,
     embedder: OnceLock<Embedder>,
     precision: Option<Precision>,
     name: String,
@@ -56,7 +60,32 @@ impl Database {
     /// [`Error::Storage`]: another process has it open, the path is a file, the disk is read-only or
     /// full, another version wrote it.
     pub fn open(path: impl AsRef<Path>) -> Result<Database> {
-        Ok(Database { store: Arc::new(storage::Store::open(path.as_ref())?), precision: None })
+        let store = storage::Store::open(path.as_ref())?;
+        Ok(Database { access: Arc::new(store.into()), precision: None })
+    }
+
+    /// As [`open`](Database::open), but if another process is writing, opens what that has published
+    /// so far for reading: see [`as_of`](Database::as_of). Methods that write are errors then, which
+    /// name that process.
+    ///
+    /// # Errors
+    /// As [`open`](Database::open); "open elsewhere" only if there is nothing to read yet.
+    pub fn open_or_read(path: impl AsRef<Path>) -> Result<Database> {
+        Ok(Database { access: Arc::new(storage::Access::open(path.as_ref())?), precision: None })
+    }
+
+    /// When what is seen here was published by the process that writes; `None` if all is seen, because
+    /// that is this process.
+    pub fn as_of(&self) -> Option<SystemTime> {
+        self.access.as_of()
+    }
+
+    /// Follows the process that writes to what it has published last; false if there is nothing new.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; what is seen stays as it was.
+    pub fn refresh(&self) -> Result<bool> {
+        Ok(self.access.refresh()?)
     }
 
     /// Models of collections that are opened from now on run in this precision; without one, in the
@@ -85,7 +114,7 @@ impl Database {
         dims: Option<usize>,
     ) -> Result<Collection> {
         let embedder = OnceLock::new();
-        let space = match self.store.space(name)? {
+        let space = match self.access.space(name)? {
             // Nothing to compare: the model is loaded when it is first needed.
             Some(space) if model.is_none() && dims.is_none() => space,
             known => {
@@ -96,29 +125,51 @@ impl Database {
                 // Another model is refused by its fingerprint, not by a width that it does not have.
                 let same = known.filter(|space| space.fingerprint == loaded.package().fingerprint);
                 let space = space_of(&loaded, dims.or(same.map(|space| space.dims)))?;
-                self.store.create(name, &space)?;
+                self.access.store()?.create(name, &space)?;
                 embedder.get_or_init(|| loaded);
                 space
             }
         };
-        let (store, precision, name) = (self.store.clone(), self.precision, name.to_owned());
-        Ok(Collection { store, embedder, precision, name, space })
+        let (access, precision, name) = (self.access.clone(), self.precision, name.to_owned());
+        Ok(Collection { access, embedder, precision, name, space })
     }
 
     /// The collections and their spaces.
-    ///
-    /// # Errors
-    /// [`Error::Storage`].
     pub fn collections(&self) -> Result<Vec<(String, Space)>> {
-        Ok(self.store.collections()?)
+        Ok(self.access.collections()?)
     }
 
     /// What the database holds and what it weighs.
+    pub fn status(&self) -> Result<Status> {
+        Ok(self.access.status()?)
+    }
+
+    /// Checks every byte, and with `repair` repairs what can be; an empty list says that all is well.
+    /// After a repair, [`sync`](Collection::sync) reads the files anew that a finding names. Damage is no
+    /// error.
+    pub fn check(&self, repair: bool) -> Result<Vec<Finding>> {
+        let store = self.access.store()?;
+        let findings = store.check(repair)?;
+        for finding in findings.iter().filter(|_| repair) {
+            let Some(collection) = &finding.collection else { continue };
+            let mut sources = Vec::new();
+            for id in &finding.documents {
+                if let Some(source) = store.document(collection, id)?.and_then(|info| info.source) {
+                    // No file is cut by these settings, so this one counts as changed.
+                    sources.push((id.clone(), storage::Source { settings: [0; 16], ..source }));
+                }
+            }
+            store.touch(collection, &sources)?;
+        }
+        Ok(findings)
+    }
+
+    /// Copies the database to a new or empty directory; [`restore`] takes the copy back.
     ///
     /// # Errors
-    /// [`Error::Storage`].
-    pub fn status(&self) -> Result<Status> {
-        Ok(self.store.status()?)
+    /// [`Error::Storage`], also if the directory holds something.
+    pub fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
+        Ok(self.access.store()?.backup(to.as_ref())?)
     }
 }
 
@@ -196,61 +247,82 @@ impl Collection {
         let mut records = self.records(&root.to_string_lossy())?;
         let ledger = ingest::sync(&root, self.embedder()?, options, &known, &mut records, watch)?;
         if !ledger.stopped {
-            self.store.seal_after_bulk(&self.name, &|| false)?;
+            self.access.store()?.seal_after_bulk(&self.name, &|| false)?;
         }
         Ok(ledger)
     }
 
     /// Turns the rows that are not in a segment yet into one, with a graph; they are scanned until
     /// then. [`sync`](Collection::sync) does it when it is worth it. False if there were none.
-    ///
-    /// # Errors
-    /// [`Error::Storage`].
     pub fn seal(&self) -> Result<bool> {
-        Ok(self.store.seal(&self.name, &|| false)?)
+        Ok(self.access.store()?.seal(&self.name, &|| false)?)
+    }
+
+    /// Makes one segment of all rows, keeps nothing of what was deleted, and gives the space back.
+    /// Searches go on meanwhile. It ends early, and harms nothing, once `cancelled` says so.
+    pub fn compact(&self, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<Compacted> {
+        Ok(self.access.store()?.compact(&self.name, cancelled)?)
     }
 
     /// Begins a search.
     pub fn search(&self, query: impl Into<String>) -> Search<'_> {
         let (query, request) = (query.into(), storage::Request::new(Vec::new(), 10));
-        Search { collection: self, query, request }
+        Search { collection: self, query, request, wrong: None }
     }
 
     /// A document's record.
-    ///
-    /// # Errors
-    /// [`Error::Storage`].
     pub fn get(&self, id: &str) -> Result<Option<DocumentInfo>> {
-        Ok(self.store.document(&self.name, id)?)
+        Ok(self.access.document(&self.name, id)?)
     }
 
     /// Some of a document's chunks, by their number in it; those that do not exist are left out.
-    ///
-    /// # Errors
-    /// [`Error::Storage`].
     pub fn chunks(&self, id: &str, chunk_idx: Range<u32>) -> Result<Vec<StoredChunk>> {
-        Ok(self.store.chunks(&self.name, id, chunk_idx)?)
+        Ok(self.access.chunks(&self.name, id, chunk_idx)?)
     }
 
     /// All documents, by id.
+    pub fn list(&self) -> Result<Vec<DocumentInfo>> {
+        Ok(self.access.documents(&self.name)?)
+    }
+
+    /// The documents that pass a [filter](Search::filter), by id.
     ///
     /// # Errors
-    /// [`Error::Storage`].
-    pub fn list(&self) -> Result<Vec<DocumentInfo>> {
-        Ok(self.store.documents(&self.name)?)
+    /// [`Error::Filter`]; [`Error::Storage`], also if the filter asks for what is of chunks (`heading`,
+    /// `page`, `chunk`, `tokens`).
+    pub fn list_where(&self, filter: &str) -> Result<Vec<DocumentInfo>> {
+        Ok(self.access.documents_where(&self.name, &filter.parse()?)?)
+    }
+
+    /// How many chunks pass a [filter](Search::filter).
+    ///
+    /// # Errors
+    /// [`Error::Filter`], [`Error::Storage`].
+    pub fn count(&self, filter: &str) -> Result<usize> {
+        Ok(self.access.count(&self.name, &filter.parse()?)?)
+    }
+
+    /// What there is to filter by: the fields of the chunks, their types and values.
+    pub fn fields(&self) -> Result<Vec<Field>> {
+        Ok(self.access.fields(&self.name)?)
     }
 
     /// Deletes documents; returns how many of them there were.
+    pub fn delete(&self, ids: &[String]) -> Result<usize> {
+        Ok(self.access.store()?.delete(&self.name, ids)?)
+    }
+
+    /// Deletes the documents that pass a [filter](Search::filter); returns how many they were.
     ///
     /// # Errors
-    /// [`Error::Storage`].
-    pub fn delete(&self, ids: &[String]) -> Result<usize> {
-        Ok(self.store.delete(&self.name, ids)?)
+    /// As [`list_where`](Collection::list_where).
+    pub fn delete_where(&self, filter: &str) -> Result<usize> {
+        Ok(self.access.store()?.delete_where(&self.name, &filter.parse()?)?)
     }
 
     fn records(&self, root: &str) -> Result<Kept<'_>> {
-        let rows = self.store.chunk_rows(&self.name)?;
-        Ok(Kept { collection: self, root: root.to_owned(), rows })
+        let (store, root) = (self.access.store()?, root.to_owned());
+        Ok(Kept { store, collection: &self.name, root, rows: store.chunk_rows(&self.name)? })
     }
 }
 
@@ -260,6 +332,8 @@ pub struct Search<'a> {
     query: String,
     /// All but the query's vector.
     request: storage::Request,
+    /// What is wrong with the filter.
+    wrong: Option<storage::FilterError>,
 }
 
 impl Search<'_> {
@@ -274,6 +348,18 @@ impl Search<'_> {
     #[must_use]
     pub fn exact(mut self) -> Self {
         self.request.exact = true;
+        self
+    }
+
+    /// Only chunks that pass: conditions as in SQL, such as `lang = 'en' AND year >= 2020`, or JSON that
+    /// begins with `{`. [`Filter`] says which fields there are. As many hits as are wanted are found,
+    /// however few chunks pass.
+    #[must_use]
+    pub fn filter(mut self, filter: &str) -> Self {
+        match filter.parse::<Filter>() {
+            Ok(filter) => self.request.filter = Some(filter),
+            Err(error) => self.wrong = Some(error),
+        }
         self
     }
 
@@ -318,25 +404,29 @@ impl Search<'_> {
     /// Finds the chunks that are closest to the query by meaning and by words.
     ///
     /// # Errors
-    /// [`Error::EmptyQuery`]; [`Error::Engine`] if the query is longer than the model's window;
-    /// [`Error::Storage`].
+    /// [`Error::Filter`] if the filter cannot be read; [`Error::EmptyQuery`]; [`Error::Engine`] if the
+    /// query is longer than the model's window; [`Error::Storage`].
     pub fn run(mut self) -> Result<Answer> {
+        if let Some(error) = self.wrong {
+            return Err(error.into());
+        }
         if self.query.trim().is_empty() {
             return Err(Error::EmptyQuery);
         }
-        let Collection { store, name, .. } = self.collection;
+        let Collection { access, name, .. } = self.collection;
         if self.request.fusion != Fusion::TextOnly {
             let embedder = self.collection.embedder()?;
             self.request.vector = embedder.embed_one(embedder.prompt("query")?, &self.query)?;
         }
         self.request.text = Some(self.query);
-        Ok(store.search(name, &self.request)?)
+        Ok(access.search(name, &self.request)?)
     }
 }
 
 /// The collection as [`ingest`] sees it: where vectors and stamps are kept.
 struct Kept<'a> {
-    collection: &'a Collection,
+    store: &'a storage::Store,
+    collection: &'a str,
     /// The folder that is indexed, if it is one.
     root: String,
     /// Rows of chunks that were embedded before.
@@ -348,29 +438,30 @@ impl Records for Kept<'_> {
 
     fn vector(&mut self, hash: &[u8; 16]) -> Result<Option<Vec<f32>>> {
         let Some(&row) = self.rows.get(hash) else { return Ok(None) };
-        let Collection { store, name, .. } = self.collection;
-        Ok(store.vector(name, row)?.map(|row| row.into_iter().map(f16::to_f32).collect()))
+        // A repair leaves zeros where a vector is lost: it is embedded again.
+        let is_lost = |row: &Vec<f16>| row.iter().all(|value| *value == f16::ZERO);
+        let vector = self.store.vector(self.collection, row)?.filter(|row| !is_lost(row));
+        Ok(vector.map(|row| row.into_iter().map(f16::to_f32).collect()))
     }
 
     fn keep(&mut self, documents: Vec<Embedded>) -> Result<()> {
-        let Collection { store, name, .. } = self.collection;
         let documents: Vec<_> =
             documents.into_iter().map(|document| self.stored(document)).collect();
-        Ok(store.put(name, &documents)?)
+        Ok(self.store.put(self.collection, &documents)?)
     }
 
     fn touch(&mut self, stamps: Vec<(String, Stamp)>) -> Result<()> {
-        let Collection { store, name, .. } = self.collection;
+        let Kept { store, collection, .. } = *self;
         let with_kind = |(id, stamp): (String, Stamp)| {
-            let known = store.document(name, &id)?.and_then(|info| info.source);
+            let known = store.document(collection, &id)?.and_then(|info| info.source);
             Ok(known.map(|known| (id.clone(), self.source(id, &stamp, known.kind))))
         };
         let sources = stamps.into_iter().filter_map(|entry| with_kind(entry).transpose());
-        Ok(store.touch(name, &sources.collect::<Result<Vec<_>>>()?)?)
+        Ok(store.touch(collection, &sources.collect::<Result<Vec<_>>>()?)?)
     }
 
     fn remove(&mut self, paths: &[String]) -> Result<()> {
-        self.collection.delete(paths).map(drop)
+        Ok(self.store.delete(self.collection, paths).map(drop)?)
     }
 }
 
@@ -418,6 +509,8 @@ pub enum Error {
     Engine(engine::Error),
     /// The database.
     Storage(storage::Error),
+    /// A text is no filter.
+    Filter(storage::FilterError),
     /// Under the collection's model name lies another model than the one that made its vectors.
     OtherModel {
         /// The collection.
@@ -434,6 +527,7 @@ impl std::fmt::Display for Error {
         match self {
             Error::Engine(error) => error.fmt(f),
             Error::Storage(error) => error.fmt(f),
+            Error::Filter(error) => error.fmt(f),
             Error::OtherModel { collection, model } => write!(
                 f,
                 "the model '{model}' is not the one that made the vectors of collection \
@@ -463,5 +557,11 @@ impl From<engine::Error> for Error {
 impl From<storage::Error> for Error {
     fn from(error: storage::Error) -> Error {
         Error::Storage(error)
+    }
+}
+
+impl From<storage::FilterError> for Error {
+    fn from(error: storage::FilterError) -> Error {
+        Error::Filter(error)
     }
 }

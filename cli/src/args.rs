@@ -6,7 +6,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use gemmule::engine::package::export::Dtype;
-use gemmule::{Fusion, Precision};
+use gemmule::{Filter, Fusion, Precision};
 
 /// Finds passages in your files by what they mean. One binary: no server, no network.
 #[derive(Debug, Parser)]
@@ -54,10 +54,19 @@ pub(crate) enum Command {
     #[command(after_help = "Example: gemmule status --json")]
     Status,
     Get(Get),
-    /// List the documents of the collection: one id a line; a terminal also gets chunks and titles.
-    #[command(after_help = "Example: gemmule list | wc -l")]
-    List,
+    List(List),
+    /// Show what the collection can be filtered by: fields, their types, how many values, and some of them.
+    #[command(after_help = "Example: gemmule fields")]
+    Fields,
     Delete(Delete),
+    /// Make one segment of the collection, drop what was deleted or replaced, and give its space back.
+    ///
+    /// Nothing is lost by stopping it. It needs room for the new segment beside the old ones.
+    #[command(after_help = "Example: gemmule compact")]
+    Compact,
+    Fsck(Fsck),
+    Backup(Backup),
+    Restore(Restore),
     Model(Model),
     Bench(Bench),
     Completions(Completions),
@@ -100,7 +109,10 @@ pub(crate) struct HowToIndex {
 ///
 /// With --in, a folder is indexed (or refreshed) first, and only passages below it are shown.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: gemmule search \"who frees this memory?\" -k 3 --in docs/")]
+#[command(
+    after_help = "Example: gemmule search \"who frees this memory?\" -k 3 --in docs/\n         \
+                  gemmule search \"who frees this memory?\" --filter \"kind = 'pdf' AND page < 10\""
+)]
 pub(crate) struct Search {
     /// What you would like to know, in your own words.
     pub(crate) query: String,
@@ -113,9 +125,16 @@ pub(crate) struct Search {
     /// Look by meaning, by words, or by both. In words, "a phrase", prefix*, +must and -not are understood.
     #[arg(long, value_enum, value_name = "MODE", default_value = "hybrid")]
     pub(crate) mode: Mode,
+    /// Show only passages that pass this filter, such as "kind = 'pdf' AND page < 10"; `fields` shows
+    /// what there is.
+    #[arg(long, value_name = "EXPR", value_parser = filter)]
+    pub(crate) filter: Option<String>,
     /// Compare the query with every passage instead of walking the graph.
     #[arg(long)]
     pub(crate) exact: bool,
+    /// Say how the answer was found, and more of each passage.
+    #[arg(long)]
+    pub(crate) explain: bool,
     /// Show only the best passage of each document.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) group: Option<Group>,
@@ -254,13 +273,55 @@ pub(crate) struct Get {
     pub(crate) id: String,
 }
 
-/// Take documents out of the collection; the files themselves are left alone.
+/// List the documents of the collection: one id a line; a terminal also gets chunks and titles.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: gemmule delete docs/old.md")]
+#[command(after_help = "Example: gemmule list --filter \"kind = 'pdf'\" | wc -l")]
+pub(crate) struct List {
+    /// List only documents that pass this filter; `fields` shows what there is.
+    #[arg(long, value_name = "EXPR", value_parser = filter)]
+    pub(crate) filter: Option<String>,
+}
+
+/// Take documents out of the collection; the files themselves are left alone.
+///
+/// Nothing is asked: `list` with the same filter shows what would be deleted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule delete docs/old.md\n         \
+                  gemmule delete --filter \"path LIKE 'docs/drafts/%'\"")]
 pub(crate) struct Delete {
     /// Ids or paths of documents.
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "filter", value_name = "ID")]
     pub(crate) ids: Vec<String>,
+    /// Delete all documents that pass this filter.
+    #[arg(long, value_name = "EXPR", value_parser = filter, conflicts_with = "ids")]
+    pub(crate) filter: Option<String>,
+}
+
+/// Check every byte of the database; exits with 1 if something is wrong and was not repaired.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule fsck --repair")]
+pub(crate) struct Fsck {
+    /// Repair what can be. What cannot be read is removed: a backup that has it is better.
+    #[arg(long)]
+    pub(crate) repair: bool,
+}
+
+/// Copy the database to a new or empty folder; on the same file system that takes little space.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule backup ../notes-backup")]
+pub(crate) struct Backup {
+    /// Where the copy goes: a folder that does not exist or is empty.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) to: PathBuf,
+}
+
+/// Make the database of --db, which must not exist or be empty, from a copy that `backup` made.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule restore ../notes-backup --db .gemmule")]
+pub(crate) struct Restore {
+    /// The copy; it stays as it is.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) from: PathBuf,
 }
 
 /// Models that can be used.
@@ -469,6 +530,17 @@ pub(crate) struct Man {
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
+}
+
+/// The text of a filter, once it is known to be one.
+fn filter(text: &str) -> Result<String, String> {
+    match text.parse::<Filter>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => {
+            let place = error.caret().map(|caret| format!("\n\n{caret}")).unwrap_or_default();
+            Err(format!("{error}{place}"))
+        }
+    }
 }
 
 /// A number from 0 to 1.

@@ -288,7 +288,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Locked { dir, pid } => {
-                write!(f, "cannot open database {}: ", dir.display())?;
+                write!(f, "cannot open database {} for writing: ", dir.display())?;
                 match pid {
                     Some(pid) => {
                         write!(f, "process {pid} is writing to it; wait for it or stop it")

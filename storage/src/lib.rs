@@ -11,7 +11,7 @@
 //!   all of them; `draft` is a segment in the making.
 //! - `filter` says which rows a search may return: [`Filter`] from text or JSON, and columns of metadata in segments.
 //! - [`Reader`] searches in other processes what the writer's `manifest` names; `backup` copies a database and
-//!   [`restore`] takes a copy back.
+//!   [`restore`] takes a copy back. [`Access`] is a store, or a reader where another process has the store.
 //! - `collection` keeps disk and memory in step; `view` is what searches read, swapped as a whole; `passages` shapes what
 //!   they answer.
 //! - `lexicon` finds rows by their words, in an index of its own that can be made again at any time; `fuse` puts its
@@ -27,6 +27,7 @@
 
 mod store;
 
+mod access;
 mod backup;
 mod compact;
 mod draft;
@@ -74,6 +75,7 @@ mod map;
 #[cfg(test)]
 mod damage;
 
+pub use access::Access;
 pub use backup::restore;
 pub use compact::Compacted;
 pub use document::{Chunk, ContentStamps, Document, DocumentInfo, Source, StoredChunk};

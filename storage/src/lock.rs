@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result, io};
 
@@ -43,6 +43,12 @@ impl Lock {
         write_owner(&mut file).map_err(io("write", &path))?;
         Ok(Lock { file })
     }
+}
+
+/// How long ago the lock was taken last; `None` if that is not known.
+pub(crate) fn age(dir: &Path) -> Option<Duration> {
+    let taken = dir.join(FILE_NAME).metadata().and_then(|metadata| metadata.modified()).ok()?;
+    SystemTime::now().duration_since(taken).ok()
 }
 
 impl Drop for Lock {

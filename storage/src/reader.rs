@@ -76,10 +76,21 @@ impl Reader {
     }
 
     /// All collections with their spaces, ordered by name.
-    pub fn collections(&self) -> Vec<(String, Space)> {
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn collections(&self) -> Result<Vec<(String, Space)>> {
         let state = self.state();
         let collections = state.collections.values();
-        collections.map(|each| (each.name.clone(), each.space.clone())).collect()
+        Ok(collections.map(|each| (each.name.clone(), each.space.clone())).collect())
+    }
+
+    /// The space of a collection, if there is such a collection.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn space(&self, collection: &str) -> Result<Option<Space>> {
+        Ok(self.state().collections.get(collection).map(|found| found.space.clone()))
     }
 
     /// A document without its chunks, as it was when it was sealed.
@@ -146,7 +157,7 @@ impl Reader {
         Ok(Status { path, format: FORMAT, collections, engine_bytes: 0, warnings })
     }
 
-    fn view(&self, collection: &str) -> Result<Arc<View>> {
+    pub(crate) fn view(&self, collection: &str) -> Result<Arc<View>> {
         Ok(self.state().collection(collection)?.view())
     }
 

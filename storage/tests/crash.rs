@@ -241,7 +241,7 @@ fn check_reader(dir: &Path) {
     }
     let reader = Reader::open(dir).unwrap();
     assert_eq!(reader.status().unwrap().warnings, Vec::<String>::new());
-    for (name, _) in reader.collections() {
+    for (name, _) in reader.collections().unwrap() {
         for info in reader.documents(&name).unwrap() {
             let chunks = reader.chunks(&name, &info.id, 0..u32::MAX).unwrap();
             assert_eq!(chunks.len() as u32, info.n_chunks);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use storage::{Answer, Error, Reader, Request, Store};
+use storage::{Access, Answer, Error, Filter, Reader, Request, Store};
 use tempfile::TempDir;
 
 use crate::concurrent::{N_CHUNKS, check_whole, versioned};
@@ -99,7 +99,7 @@ fn a_reader_sees_what_was_sealed_and_follows_on_refresh() {
     let store = Store::open(dir.path()).unwrap();
     store.create(NOTES, &content::space()).unwrap();
     let reader = Reader::open(dir.path()).unwrap();
-    assert_eq!(reader.collections(), store.collections().unwrap());
+    assert_eq!(reader.collections().unwrap(), store.collections().unwrap());
     // To the millisecond.
     assert!(reader.written_at() + std::time::Duration::from_millis(1) > before);
     let put = |numbers: std::ops::Range<u64>| {
@@ -118,6 +118,12 @@ fn a_reader_sees_what_was_sealed_and_follows_on_refresh() {
         let with_chunks: Vec<_> =
             with_chunks.into_iter().filter(|info| info.n_chunks > 0).collect();
         assert_eq!(reader.documents(NOTES).unwrap(), with_chunks);
+        assert_eq!(reader.fields(NOTES).unwrap(), store.fields(NOTES).unwrap());
+        let others = Filter::parse(&format!("id != '{}'", content::id(1))).unwrap();
+        assert_eq!(reader.count(NOTES, &others).unwrap(), store.count(NOTES, &others).unwrap());
+        let mut passing = with_chunks;
+        passing.retain(|info| info.id != content::id(1));
+        assert_eq!(reader.documents_where(NOTES, &others).unwrap(), passing);
     };
     same();
     store.delete(NOTES, &[content::id(2)]).unwrap();
@@ -184,4 +190,32 @@ fn a_segment_that_is_replaced_under_a_reader_leads_it_to_the_newer_manifest() {
     assert!(reader.refresh().unwrap());
     assert_eq!(reader.status().unwrap().warnings, Vec::<String>::new());
     model.check(&store);
+}
+
+#[test]
+fn what_another_process_writes_is_read_and_writing_to_it_names_that_process() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.create(NOTES, &content::space()).unwrap();
+    store.put(NOTES, &[content::document(1, 1)]).unwrap();
+    store.seal(NOTES, &|| false).unwrap();
+    let beside = Access::open(dir.path()).unwrap();
+    assert!(beside.as_of().is_some());
+    assert_eq!(beside.collections().unwrap(), store.collections().unwrap());
+    assert_eq!(beside.space(NOTES).unwrap(), store.space(NOTES).unwrap());
+    assert_eq!(beside.documents(NOTES).unwrap(), store.documents(NOTES).unwrap());
+    assert!(!beside.refresh().unwrap());
+    let error = beside.store().unwrap_err();
+    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+    drop(store);
+    let all = Access::open(dir.path()).unwrap();
+    assert!(all.as_of().is_none() && all.store().is_ok());
+}
+
+#[test]
+fn a_database_that_is_just_being_made_is_not_there_to_read() {
+    let dir = TempDir::new().unwrap();
+    let _store = Store::open(dir.path()).unwrap();
+    fs::remove_file(dir.path().join("MANIFEST")).unwrap();
+    assert!(matches!(Access::open(dir.path()), Err(Error::Locked { .. })));
 }

@@ -6,13 +6,16 @@
 //! name it in the variable `GEMMULE_BINARY`.
 
 mod bench;
+mod beside;
 mod care;
 mod embed;
 mod eval;
+mod filter;
 mod index;
 mod model;
 mod process;
 mod search;
+mod upkeep;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use super::{Place, totals};
 #[test]
 fn wrong_usage_is_two_and_help_is_zero() {
     let place = Place::new();
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 9] = [
         &[],
         &["nonsense"],
         &["index"],
@@ -17,6 +17,8 @@ fn wrong_usage_is_two_and_help_is_zero() {
         &["search", "x", "--group", "nonsense"],
         &["search", "x", "--model", "nano"],
         &["completions", "nonsense"],
+        &["backup"],
+        &["restore"],
     ];
     for args in wrong {
         let ran = place.run(args);
@@ -27,7 +29,11 @@ fn wrong_usage_is_two_and_help_is_zero() {
         let ran = place.run(args);
         assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{args:?}: {ran:?}");
     }
-    for command in ["index", "search", "embed", "eval", "status", "get", "list", "delete", "man"] {
+    let commands = [
+        "index", "search", "embed", "eval", "status", "get", "list", "fields", "delete", "compact",
+        "fsck", "backup", "restore", "man",
+    ];
+    for command in commands {
         let help = place.run(&[command, "--help"]).stdout;
         assert!(help.contains("Example: gemmule "), "{help}");
     }
@@ -114,7 +120,7 @@ fn ctrl_c_keeps_what_was_done_and_the_next_run_goes_on() {
 
 /// Waits for a condition, a minute at most.
 #[cfg(unix)]
-fn wait_until(is_so: impl Fn() -> bool) {
+pub(super) fn wait_until(is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < deadline, "it did not happen in a minute");
@@ -123,7 +129,7 @@ fn wait_until(is_so: impl Fn() -> bool) {
 }
 
 #[cfg(unix)]
-fn bytes_below(folder: &std::path::Path) -> u64 {
+pub(super) fn bytes_below(folder: &std::path::Path) -> u64 {
     let Ok(entries) = folder.read_dir() else { return 0 };
     let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),

@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::open_collection;
+use super::{collection_of, open_to_change};
 use crate::args::{Delete, Global};
 use crate::output::Output;
 use crate::{Done, ids, text};
 
 pub(crate) fn run(global: &Global, flags: &Delete, output: &mut Output) -> anyhow::Result<Done> {
-    let (_db, collection) = open_collection(global, None)?;
+    let db = open_to_change(global)?;
+    let collection = collection_of(&db, global)?;
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for typed in &flags.ids {
         match ids::document(&collection, typed)? {
@@ -16,7 +17,10 @@ pub(crate) fn run(global: &Global, flags: &Delete, output: &mut Output) -> anyho
             None => unknown.push(typed),
         }
     }
-    let n_deleted = collection.delete(&known)?;
+    let n_deleted = match &flags.filter {
+        Some(filter) => collection.delete_where(filter)?,
+        None => collection.delete(&known)?,
+    };
     if output.json {
         output.value(&json!({ "deleted": n_deleted, "unknown": unknown }))?;
     } else {

@@ -4,14 +4,14 @@ use anyhow::bail;
 use gemmule::{DocumentInfo, StoredChunk};
 use serde_json::{Value, json};
 
-use super::open_collection;
 use super::search::heading;
+use super::{as_of, open_collection};
 use crate::args::{Get, Global};
 use crate::output::Output;
 use crate::{Done, ids, text};
 
 pub(crate) fn run(global: &Global, flags: &Get, output: &mut Output) -> anyhow::Result<Done> {
-    let (_db, collection) = open_collection(global, None)?;
+    let (db, collection) = open_collection(global, None, output)?;
     let Some((info, chunk_idx)) = ids::document_or_chunk(&collection, &flags.id)? else {
         bail!(
             "there is no document or chunk '{}' in collection '{}'; `gemmule list` shows the ids",
@@ -22,7 +22,9 @@ pub(crate) fn run(global: &Global, flags: &Get, output: &mut Output) -> anyhow::
     let range = chunk_idx.map_or(0..info.n_chunks, |idx| idx..idx + 1);
     let chunks = collection.chunks(&info.id, range)?;
     if output.json {
-        output.value(&to_json(&info, &chunks))?;
+        let mut value = to_json(&info, &chunks);
+        value["as_of"] = json!(as_of(&db));
+        output.value(&value)?;
     } else {
         print(&info, &chunks, output)?;
     }

@@ -3,14 +3,18 @@
 use serde_json::json;
 use unicode_width::UnicodeWidthStr;
 
-use super::open_collection;
-use crate::args::Global;
+use super::{as_of, open_collection};
+use crate::args::{Global, List};
 use crate::output::Output;
 use crate::{Done, text};
 
-pub(crate) fn run(global: &Global, output: &mut Output) -> anyhow::Result<Done> {
-    let (_db, collection) = open_collection(global, None)?;
-    let documents = collection.list()?;
+pub(crate) fn run(global: &Global, flags: &List, output: &mut Output) -> anyhow::Result<Done> {
+    let (db, collection) = open_collection(global, None, output)?;
+    let documents = match &flags.filter {
+        Some(filter) => collection.list_where(filter)?,
+        None => collection.list()?,
+    };
+    let as_of = as_of(&db);
     let ids = documents.iter().map(|info| text::relative(&info.id).width());
     let id_columns = ids.max().unwrap_or(0).min(text::columns() / 2);
     for info in &documents {
@@ -20,6 +24,7 @@ pub(crate) fn run(global: &Global, output: &mut Output) -> anyhow::Result<Done> 
                 "chunks": info.n_chunks,
                 "title": info.title,
                 "kind": info.source.as_ref().map(|source| &source.kind),
+                "as_of": as_of,
             }))?;
         } else if output.is_terminal {
             let id = text::relative(&info.id);

@@ -1,15 +1,16 @@
 //! `gemmule search`: the passages that come closest to a question.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::bail;
 use gemmule::engine::ingest::FileState;
-use gemmule::{Answer, Collection, Hit, StoredChunk};
+use gemmule::{Answer, Collection, Filter, Hit, StoredChunk};
 use serde_json::{Value, json};
 
-use super::{index, open_collection};
+use super::explain::{self, Explanation};
+use super::{as_of, index, open_collection};
 use crate::args::{Global, Mode, Search};
 use crate::output::{Output, Usage};
 use crate::{Done, ids, interrupt, text};
@@ -23,8 +24,8 @@ pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyho
     if flags.within.is_none() && indexes {
         bail!(Usage("--model, --dims and --chunk-tokens go with --in PATH".to_owned()));
     }
-    let (_db, collection) = match &flags.within {
-        None => open_collection(global, flags.how.precision)?,
+    let (db, collection) = match &flags.within {
+        None => open_collection(global, flags.how.precision, output)?,
         Some(path) => {
             interrupt::listen()?;
             let paths = std::slice::from_ref(path);
@@ -40,24 +41,34 @@ pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyho
         collection.embedder()?;
     }
     let began = Instant::now();
-    let answer = match &flags.within {
-        None => request(&collection, flags, flags.k).run()?,
-        Some(path) => search_below(&collection, flags, &text::absolute(path))?,
-    };
+    let filter = filter(flags)?;
+    let answer = request(&collection, flags, filter.as_deref()).run()?;
     let millis = began.elapsed().as_secs_f64() * 1000.0;
+    let explain = || Explanation::new(&db, &collection, &global.collection, filter.as_deref());
+    let explanation = flags.explain.then(explain).transpose()?;
     let paths = paths_of(&collection, &answer)?;
     if output.json {
-        let hits: Vec<Value> =
-            answer.hits.iter().map(|hit| to_json(hit, &paths, flags.context)).collect();
-        output.value(&json!({
+        let hits: Vec<Value> = answer.hits.iter().map(|hit| to_json(hit, &paths, flags)).collect();
+        let mut value = json!({
             "hits": hits,
             "exact": answer.exact,
             "compared": answer.compared,
             "left_out": answer.n_left_out,
             "millis": millis,
-        }))?;
+            "as_of": as_of(&db),
+        });
+        if let Some(explanation) = explanation {
+            value["explain"] = explanation.to_json();
+        }
+        output.value(&value)?;
     } else {
-        print(&answer, &paths, output)?;
+        print(&answer, &paths, flags.explain, output)?;
+        if explanation.is_some() && !answer.hits.is_empty() {
+            output.line("")?;
+        }
+        for line in explanation.iter().flat_map(|told| told.lines(&answer, millis)) {
+            output.line(output.dim(&line))?;
+        }
     }
     Ok(Done::Whole)
 }
@@ -78,10 +89,13 @@ fn refresh(
     Ok(ledger.stopped)
 }
 
-fn request<'a>(collection: &'a Collection, flags: &Search, limit: usize) -> gemmule::Search<'a> {
-    let request = collection.search(&flags.query).limit(limit);
-    let request = request.fusion(flags.mode.into()).diversity(flags.diversity);
-    let mut request = request.context(flags.context);
+fn request<'a>(
+    collection: &'a Collection,
+    flags: &Search,
+    filter: Option<&str>,
+) -> gemmule::Search<'a> {
+    let request = collection.search(&flags.query).limit(flags.k).fusion(flags.mode.into());
+    let mut request = request.context(flags.context).diversity(flags.diversity);
     if let Some(n_tokens) = flags.max_tokens {
         request = request.max_tokens(n_tokens);
     }
@@ -91,26 +105,21 @@ fn request<'a>(collection: &'a Collection, flags: &Search, limit: usize) -> gemm
     if flags.group.is_some() {
         request = request.group_by_document();
     }
+    if let Some(filter) = filter {
+        request = request.filter(filter);
+    }
     request
 }
 
-/// The best hits below a folder: more are asked for until enough of them lie there.
-fn search_below(
-    collection: &Collection,
-    flags: &Search,
-    root: &Path,
-) -> Result<Answer, gemmule::Error> {
-    let mut limit = flags.k;
-    loop {
-        let mut answer = request(collection, flags, limit).run()?;
-        let n_found = answer.hits.len();
-        answer.hits.retain(|hit| Path::new(&hit.document).starts_with(root));
-        if answer.hits.len() >= flags.k || n_found < limit {
-            answer.hits.truncate(flags.k);
-            return Ok(answer);
-        }
-        limit = limit.saturating_mul(8);
-    }
+/// All that a passage has to pass, as one filter.
+fn filter(flags: &Search) -> Result<Option<String>, gemmule::Error> {
+    let asked = flags.filter.as_deref().map(str::parse::<Filter>).transpose()?;
+    let below = flags.within.as_ref().map(|path| Filter::below(&text::absolute(path)));
+    let both = match (asked, below) {
+        (Some(asked), Some(below)) => Some(below.and(asked)),
+        (asked, below) => asked.or(below),
+    };
+    Ok(both.map(|filter| filter.to_string()))
 }
 
 /// The paths of the documents that are files, by id.
@@ -130,7 +139,7 @@ fn paths_of(
     Ok(paths)
 }
 
-fn to_json(hit: &Hit, paths: &HashMap<String, String>, context: u32) -> Value {
+fn to_json(hit: &Hit, paths: &HashMap<String, String>, flags: &Search) -> Value {
     let chunk = &hit.chunk;
     let mut value = json!({
         "id": ids::of_chunk(&hit.document, chunk.chunk_idx),
@@ -141,7 +150,10 @@ fn to_json(hit: &Hit, paths: &HashMap<String, String>, context: u32) -> Value {
         "heading": heading(chunk),
         "text": chunk.text,
     });
-    if context > 0 {
+    if flags.explain {
+        value["explain"] = explain::hit_to_json(hit);
+    }
+    if flags.context > 0 {
         let texts = |chunks: &[StoredChunk]| -> Vec<String> {
             chunks.iter().map(|chunk| chunk.text.clone()).collect()
         };
@@ -159,6 +171,7 @@ pub(super) fn heading(chunk: &StoredChunk) -> Option<String> {
 fn print(
     answer: &Answer,
     paths: &HashMap<String, String>,
+    explains: bool,
     output: &mut Output,
 ) -> anyhow::Result<()> {
     if answer.hits.is_empty() && answer.n_left_out == 0 {
@@ -182,6 +195,9 @@ fn print(
         if let Some(heading) = heading(&hit.chunk) {
             let heading = text::shortened(&heading, columns - indent.len());
             output.line(format_args!("{indent}{}", output.dim(&heading)))?;
+        }
+        if explains {
+            output.line(format_args!("{indent}{}", output.dim(&explain::hit_line(hit))))?;
         }
         let chunks = hit.before.iter().chain([&hit.chunk]).chain(&hit.after);
         for chunk in chunks {

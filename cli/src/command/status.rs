@@ -1,10 +1,11 @@
 //! `gemmule status`: what the database holds and what it weighs.
 
-use gemmule::storage::CollectionStatus;
+use gemmule::storage::index::EF_DEFAULT;
+use gemmule::storage::{CollectionStatus, SegmentStatus};
 use gemmule::{Embedder, Precision, Status};
 use serde_json::{Value, json};
 
-use super::open_database;
+use super::{as_of, open_database};
 use crate::args::Global;
 use crate::output::Output;
 use crate::{Done, text};
@@ -13,9 +14,12 @@ use crate::{Done, text};
 const SHORT_FINGERPRINT: usize = 12;
 
 pub(crate) fn run(global: &Global, output: &mut Output) -> anyhow::Result<Done> {
-    let status = open_database(&global.db)?.status()?;
+    let db = open_database(global, output)?;
+    let status = db.status()?;
     if output.json {
-        output.value(&to_json(&status))?;
+        let mut value = to_json(&status);
+        value["as_of"] = json!(as_of(&db));
+        output.value(&value)?;
     } else {
         print(&status, output)?;
     }
@@ -35,24 +39,35 @@ fn segment_bytes(collection: &CollectionStatus) -> u64 {
     collection.segments.iter().map(|segment| segment.bytes).sum()
 }
 
+/// The share of the best ten that the graph finds as searches walk it, measured when the segment was
+/// built; none if it is small, since it is scanned then.
+fn segment_recall(segment: &SegmentStatus) -> Option<f64> {
+    let points = segment.stats.recall.iter();
+    // Between two points that were measured, the lower is what is sure.
+    points.take_while(|point| point.ef <= EF_DEFAULT).last().map(|point| exact(point.recall))
+}
+
+/// A share as it was kept, in ten-thousandths: as f32 it would print with digits that mean nothing.
+fn exact(share: f32) -> f64 {
+    (f64::from(share) * 10_000.0).round() / 10_000.0
+}
+
+/// The lowest of the segments' recalls.
+pub(super) fn recall(segments: &[SegmentStatus]) -> Option<f64> {
+    segments.iter().filter_map(segment_recall).min_by(f64::total_cmp)
+}
+
+/// The share of rows that are dead.
+fn dead_share(dead: usize, rows: usize) -> f64 {
+    if rows == 0 { 0.0 } else { dead as f64 / rows as f64 }
+}
+
 fn total_bytes(status: &Status) -> u64 {
     status.engine_bytes + status.collections.iter().map(segment_bytes).sum::<u64>()
 }
 
 fn to_json(status: &Status) -> Value {
     let collection = |collection: &CollectionStatus| {
-        let segments: Vec<Value> = collection
-            .segments
-            .iter()
-            .map(|segment| {
-                json!({
-                    "name": segment.name,
-                    "rows": segment.rows,
-                    "dead": segment.dead,
-                    "bytes": segment.bytes,
-                })
-            })
-            .collect();
         json!({
             "name": collection.name,
             "model": collection.space.model,
@@ -64,7 +79,7 @@ fn to_json(status: &Status) -> Value {
             "chunks": collection.chunks,
             "unsealed": collection.unsealed,
             "dead": collection.dead,
-            "segments": segments,
+            "segments": collection.segments.iter().map(segment_to_json).collect::<Vec<_>>(),
             "bytes": segment_bytes(collection),
         })
     };
@@ -74,6 +89,20 @@ fn to_json(status: &Status) -> Value {
         "collections": status.collections.iter().map(collection).collect::<Vec<_>>(),
         "bytes": total_bytes(status),
         "warnings": status.warnings,
+    })
+}
+
+fn segment_to_json(segment: &SegmentStatus) -> Value {
+    let points = segment.stats.recall.iter();
+    json!({
+        "name": segment.name,
+        "rows": segment.rows,
+        "dead": segment.dead,
+        "dead_share": dead_share(segment.dead, segment.rows),
+        "bytes": segment.bytes,
+        "mended": segment.stats.mended,
+        "recall": segment_recall(segment),
+        "recall_by_ef": points.map(|point| json!([point.ef, exact(point.recall)])).collect::<Vec<_>>(),
     })
 }
 
@@ -115,9 +144,29 @@ fn print(status: &Status, output: &mut Output) -> anyhow::Result<()> {
             text::bytes(segment_bytes(collection)),
             text::counted(collection.dead, "row"),
         ))?;
+        for segment in &collection.segments {
+            output.line(format_args!("    {}", segment_line(segment)))?;
+        }
     }
     for warning in &status.warnings {
         output.note(format_args!("warning  {}", text::printable(warning)));
     }
     Ok(())
+}
+
+fn segment_line(segment: &SegmentStatus) -> String {
+    let share = 100.0 * dead_share(segment.dead, segment.rows);
+    let mut line = format!(
+        "{}  {}, {}, {share:.0} % dead",
+        short(&segment.name),
+        text::counted(segment.rows, "row"),
+        text::bytes(segment.bytes)
+    );
+    if let Some(recall) = segment_recall(segment) {
+        line += &format!(", finds {:.2} % of the best ten", 100.0 * recall);
+    }
+    if segment.stats.mended > 0 {
+        line += &format!(", {} mended", text::counted(segment.stats.mended as usize, "link"));
+    }
+    line
 }

@@ -28,6 +28,8 @@ mod arbitrary;
 mod tests;
 
 use std::cmp::Ordering;
+use std::path::{MAIN_SEPARATOR, Path};
+use std::str::FromStr;
 
 pub use error::{FilterError, Place};
 pub use survey::Field;
@@ -35,6 +37,9 @@ pub use survey::Field;
 use fields::{CHUNK_FIELDS, Fields};
 use like::Pattern;
 use scalar::Scalar;
+
+/// Takes the meaning from `%` and `_` in patterns that are made here.
+const ESCAPE: char = '!';
 
 /// Most ANDs, ORs and NOTs around a comparison. As JSON each is two levels, and JSON readers stop at 128.
 const MAX_DEPTH: usize = 32;
@@ -247,6 +252,31 @@ fn and(a: Option<bool>, b: Option<bool>) -> Option<bool> {
 }
 
 impl Filter {
+    /// Passes what lies at a path, a file or a folder: rows with a `path` that is this one or begins with it.
+    ///
+    /// The path is absolute, or from an indexed folder or the folder above it.
+    pub fn below(path: &Path) -> Filter {
+        let path = path.to_string_lossy();
+        let mut prefix = String::new();
+        for character in path.trim_end_matches(MAIN_SEPARATOR).chars().chain([MAIN_SEPARATOR]) {
+            if matches!(character, '%' | '_' | ESCAPE) {
+                prefix.push(ESCAPE);
+            }
+            prefix.push(character);
+        }
+        let pattern = Pattern::new(prefix + "%", Some(ESCAPE), false);
+        let inside = Test::Like(pattern.expect("it does not end with the escape character"));
+        let itself = Test::Compare(Comparison::Equal, Scalar::text(&path));
+        let of_path = |test| Condition::Has("path".to_owned(), test);
+        Filter { condition: Condition::or(vec![of_path(itself), of_path(inside)]) }
+    }
+
+    /// Passes what passes both.
+    #[must_use]
+    pub fn and(self, other: Filter) -> Filter {
+        Filter { condition: Condition::and(vec![self.condition, other.condition]) }
+    }
+
     /// Whether a row with these fields passes: the definition.
     pub(crate) fn matches(&self, fields: &Fields) -> bool {
         self.condition.truth(fields) == Some(true)
@@ -255,5 +285,19 @@ impl Filter {
     /// The first field it names that only chunks have, not documents.
     pub(crate) fn chunk_field(&self) -> Option<&'static str> {
         CHUNK_FIELDS.into_iter().find(|own| self.condition.any_field(&|name| name == *own))
+    }
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    /// Reads a filter from text, or from the text of a JSON object if it begins with `{`.
+    fn from_str(text: &str) -> Result<Filter, FilterError> {
+        if !text.trim_start().starts_with('{') {
+            return Filter::parse(text);
+        }
+        let value = serde_json::from_str(text)
+            .map_err(|error| FilterError::in_json("", format!("it is no JSON: {error}")))?;
+        Filter::from_json(&value)
     }
 }

@@ -1,4 +1,4 @@
-//! What a filter is for beside searches: how many rows pass, deleting documents, and which fields there are.
+//! What a filter is for beside searches: how many rows and which documents pass, deleting them, and which fields there are.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,8 +11,10 @@ use super::scalar::Scalar;
 use crate::document::{DocumentInfo, shorten};
 use crate::error::{Error, Result};
 use crate::key::{self, Tag};
+use crate::reader::Reader;
 use crate::sealed::Sealed;
 use crate::store::Store;
+use crate::view::View;
 
 /// Values shown as examples of a field.
 const N_EXAMPLES: usize = 5;
@@ -55,10 +57,7 @@ impl Store {
     /// [`Error::Filter`] if it asks for something that differs between the chunks of a document (`heading`, `page`,
     /// `chunk`, `tokens`); else as [`Store::delete`].
     pub fn delete_where(&self, collection: &str, filter: &Filter) -> Result<usize> {
-        if let Some(field) = filter.chunk_field() {
-            let problem = format!("{field} is of chunks, and whole documents are deleted");
-            return Err(Error::Filter { filter: shorten(&filter.to_string()), problem });
-        }
+        check_of_documents(filter)?;
         let collection = self.collection(collection)?;
         let mut writer = self.writer();
         let mut ids = Vec::new();
@@ -72,6 +71,14 @@ impl Store {
         self.delete_all(&mut writer, &collection, &ids)
     }
 
+    /// The documents that pass a filter, without their chunks, ordered by id.
+    ///
+    /// # Errors
+    /// [`Error::Filter`] as [`Store::delete_where`]; else as [`Store::documents`].
+    pub fn documents_where(&self, collection: &str, filter: &Filter) -> Result<Vec<DocumentInfo>> {
+        passing(self.documents(collection)?, filter)
+    }
+
     /// The fields that the live rows of a collection have, by name: what there is to filter by.
     ///
     /// Looks at every value of every row.
@@ -79,22 +86,64 @@ impl Store {
     /// # Errors
     /// As [`Store::count`].
     pub fn fields(&self, collection: &str) -> Result<Vec<Field>> {
-        let view = self.collection(collection)?.view();
-        let mut fields: BTreeMap<String, Counts> = BTreeMap::new();
-        for sealed in view.sealed() {
-            count_sealed(sealed, &mut fields)?;
-        }
-        for row in view.unsealed().iter().flat_map(|run| run.fields()) {
-            for (name, values) in row.iter() {
-                let counts = fields.entry(name.to_owned()).or_default();
-                counts.n_rows += 1;
-                for value in values {
-                    *counts.rows_of.entry(value.clone()).or_default() += 1;
-                }
+        fields(&self.collection(collection)?.view())
+    }
+}
+
+impl Reader {
+    /// How many live rows pass a filter.
+    ///
+    /// # Errors
+    /// As [`Store::count`].
+    pub fn count(&self, collection: &str, filter: &Filter) -> Result<usize> {
+        self.view(collection)?.count(filter)
+    }
+
+    /// The documents that pass a filter, without their chunks, ordered by id.
+    ///
+    /// # Errors
+    /// [`Error::Filter`] as [`Store::delete_where`]; else as [`Reader::documents`].
+    pub fn documents_where(&self, collection: &str, filter: &Filter) -> Result<Vec<DocumentInfo>> {
+        passing(self.documents(collection)?, filter)
+    }
+
+    /// The fields that the live rows of a collection have, by name.
+    ///
+    /// # Errors
+    /// As [`Store::count`].
+    pub fn fields(&self, collection: &str) -> Result<Vec<Field>> {
+        fields(&*self.view(collection)?)
+    }
+}
+
+/// A filter that asks for what differs between chunks says nothing of a document.
+fn check_of_documents(filter: &Filter) -> Result<()> {
+    let Some(field) = filter.chunk_field() else { return Ok(()) };
+    let problem = format!("{field} is of chunks, and here whole documents pass or not");
+    Err(Error::Filter { filter: shorten(&filter.to_string()), problem })
+}
+
+fn passing(mut documents: Vec<DocumentInfo>, filter: &Filter) -> Result<Vec<DocumentInfo>> {
+    check_of_documents(filter)?;
+    documents.retain(|info| filter.matches(&Fields::of_document(info)));
+    Ok(documents)
+}
+
+fn fields(view: &View) -> Result<Vec<Field>> {
+    let mut fields: BTreeMap<String, Counts> = BTreeMap::new();
+    for sealed in view.sealed() {
+        count_sealed(sealed, &mut fields)?;
+    }
+    for row in view.unsealed().iter().flat_map(|run| run.fields()) {
+        for (name, values) in row.iter() {
+            let counts = fields.entry(name.to_owned()).or_default();
+            counts.n_rows += 1;
+            for value in values {
+                *counts.rows_of.entry(value.clone()).or_default() += 1;
             }
         }
-        Ok(fields.into_iter().map(|(name, counts)| field(name, counts)).collect())
     }
+    Ok(fields.into_iter().map(|(name, counts)| field(name, counts)).collect())
 }
 
 fn count_sealed(sealed: &Sealed, fields: &mut BTreeMap<String, Counts>) -> Result<()> {

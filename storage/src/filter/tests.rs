@@ -366,3 +366,47 @@ fn own_fields_hide_metadata_of_the_same_name_and_let_it_count_where_there_are_no
     assert_eq!(parse("a = 1 AND NOT page = 3").chunk_field(), Some("page"));
     assert_eq!(parse("pages = 1").chunk_field(), None);
 }
+
+#[test]
+fn below_passes_a_file_or_a_folder_and_nothing_beside_it() {
+    let passes = |below: &str, path: &str| {
+        Filter::below(Path::new(below)).matches(&fields(json!({ "path": ["x/y", path] })))
+    };
+    for (below, path) in [
+        ("/docs", "/docs/a.md"),
+        ("/docs/", "/docs/deep/a.md"),
+        ("/docs/a.md", "/docs/a.md"),
+        ("/", "/docs/a.md"),
+        ("/100%_a!b", "/100%_a!b/c"),
+        ("/it's", "/it's/c"),
+    ] {
+        assert!(passes(below, path), "{path} is below {below}");
+        let printed = Filter::below(Path::new(below)).to_string();
+        assert_eq!(parse(&printed), Filter::below(Path::new(below)));
+    }
+    for (below, path) in [
+        ("/docs", "/docs2/a.md"),
+        ("/docs", "/docs.md"),
+        ("/docs", "/other/docs/a.md"),
+        ("/100%_a", "/100 xa/c"),
+        ("/Docs", "/docs/a.md"),
+    ] {
+        assert!(!passes(below, path), "{path} is not below {below}");
+    }
+}
+
+#[test]
+fn a_text_is_sql_or_json_that_begins_with_a_brace() {
+    let filter = parse("lang = 'en'");
+    for text in ["lang = 'en'", " {\"=\": [\"lang\", \"en\"]}\n"] {
+        assert_eq!(text.parse::<Filter>().unwrap(), filter);
+    }
+    for (text, part) in
+        [("lang = = 1", "column 8"), ("{\"=\": [", "no JSON"), ("{\"eq\": 3}", "/eq")]
+    {
+        let error = text.parse::<Filter>().unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    let both = parse("a = 1 OR b = 2").and(parse("c = 3"));
+    assert_eq!(both, parse("(a = 1 OR b = 2) AND c = 3"));
+}
