@@ -11,6 +11,7 @@
 //! - Its lock outlives it by a moment, until its threads let go of the file: opening waits for that.
 //! - Its files never shrink: [`Tree::shrink`] writes what lives in it into new ones.
 //! - It snapshots only when opened, and replays all that was logged since: [`Tree::reopen`] after bulk work.
+//! - A thread that waits for a write is not woken when it fails: `flush` sees to that.
 //! - It panics when the disk fills or its file is damaged. Each call is guarded, and after any failure the tree takes no
 //!   more writes: what is on disk is then known only by opening again.
 //! - Its iterators are no snapshots: a batch waits for running scans and a scan for the batch, so that no reader sees
@@ -21,6 +22,7 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,6 +39,9 @@ const CACHE_BYTES: u64 = 64 << 20;
 /// How long opening waits for the file of a tree that was just closed, and how often it looks.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
 const RELEASE_POLL: Duration = Duration::from_millis(1);
+
+/// How long a flush may take before another one is made beside it.
+const FLUSH_STALLS_AFTER: Duration = Duration::from_secs(1);
 
 /// A transactional, ordered map from [`Key`] to payload.
 pub(crate) struct Tree {
@@ -247,7 +252,7 @@ impl Tree {
             })?;
         }
         self.with("flush", |handle| {
-            handle.db.flush().map_err(|error| self.failed("flush", error))?;
+            flush(&handle.db).map_err(|error| self.failed("flush", error))?;
             // Without this line the log is in the page cache only: sled's flush is sync_file_range.
             handle.file.sync_all().map_err(io("sync", &self.dir.join(DB_FILE)))
         })
@@ -483,6 +488,7 @@ fn close(db: sled::Db) {
     // All that was acknowledged is on disk already. sled's drop flushes what it wrote itself, syncs its file and panics if
     // that fails.
     let _ = catch_unwind(AssertUnwindSafe(|| {
+        let _ = flush(&db);
         drop(db);
     }));
 }
@@ -491,6 +497,25 @@ fn close_handle(handle: &mut Option<Handle>) {
     if let Some(Handle { db, .. }) = handle.take() {
         close(db);
     }
+}
+
+/// Flushes sled, and returns though a write fails.
+///
+/// sled writes in threads of its own, and where one fails, who waits for it may not be woken. Another flush that meets the
+/// error wakes all that wait.
+fn flush(db: &sled::Db) -> sled::Result<usize> {
+    thread::scope(|scope| {
+        let (flushing, done) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            while done.recv_timeout(FLUSH_STALLS_AFTER) == Err(RecvTimeoutError::Timeout) {
+                // Each in a thread, for it may have to be woken as well.
+                scope.spawn(|| db.flush());
+            }
+        });
+        let flushed = db.flush();
+        drop(flushing);
+        flushed
+    })
 }
 
 /// Turns a panic inside sled into an error.
