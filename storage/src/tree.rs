@@ -144,7 +144,11 @@ impl Tree {
         let mut handle = self.write();
         content.write(&part)?;
         drop(content);
-        swap::decide(&self.dir)?;
+        if let Err(error) = swap::decide(&self.dir) {
+            // The name may stand all the same: what were written here from now on would be lost at the next opening.
+            self.broken.store(true, Ordering::Release);
+            return Err(error);
+        }
         close_handle(&mut handle);
         match swap::finish(&self.dir).and_then(|()| open_handle(&self.dir)) {
             Ok(opened) => *handle = Some(opened),
