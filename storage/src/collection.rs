@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bincode::{Decode, Encode};
 
 use crate::bitmap::{BLOCK_ROWS, Bitmap};
-use crate::document::DocumentInfo;
+use crate::document::{DocumentInfo, StoredChunk, shorten};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lexicon::RowWords;
@@ -233,6 +233,18 @@ pub(crate) fn read_document(tree: &Tree, number: u32, id: &str) -> Result<Option
         return Err(Error::corrupt(key, format!("it is of document {:?}, not of {id:?}", info.id)));
     }
     Ok(Some(info))
+}
+
+/// Checks that chunks are those of a document from one on: with damaged ids a segment gives those of another.
+pub(crate) fn check_chunks(chunks: &[StoredChunk], id: &str, first_idx: u32) -> Result<()> {
+    let is_its = |(chunk, idx): (&StoredChunk, u32)| chunk.document == id && chunk.chunk_idx == idx;
+    match chunks.iter().zip(first_idx..).all(is_its) {
+        true => Ok(()),
+        false => {
+            let what = format!("the segment with document {:?}", shorten(id));
+            Err(Error::corrupt(what, "it has other rows in the place of the document's"))
+        }
+    }
 }
 
 /// Reads the record of the next row.

@@ -22,8 +22,7 @@
 //! What a crash may lose: documents whose `put` had not returned, each whole or not at all. Nothing else.
 //! `STORE.md` has the format.
 //!
-//! It knows no model and no HTTP, starts no thread of its own but rayon's and, while the lexicon is written, tantivy's,
-//! and prints nothing.
+//! It knows no model and no HTTP, prints nothing, and starts no thread that outlives a call but rayon's.
 
 mod store;
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::collection::{Collection, CollectionRecord};
+use crate::collection::{Collection, CollectionRecord, check_chunks};
 use crate::document::{DocumentInfo, StoredChunk, shorten};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
@@ -125,8 +125,12 @@ impl Reader {
         let Some(info) = document(&view, id)? else { return Ok(Vec::new()) };
         let end = chunk_idx.end.min(info.n_chunks);
         let row = |chunk_idx: u32| info.first_row.saturating_add(u64::from(chunk_idx));
-        view.chunks(row(chunk_idx.start.min(end))..row(end))?
-            .map_err(|row| Error::Unreachable { collection: collection.to_owned(), row })
+        let start = chunk_idx.start.min(end);
+        let chunks = view
+            .chunks(row(start)..row(end))?
+            .map_err(|row| Error::Unreachable { collection: collection.to_owned(), row })?;
+        check_chunks(&chunks, id, start)?;
+        Ok(chunks)
     }
 
     /// The rows closest to a query, as [`Store::search`](crate::Store::search) finds them.

@@ -151,7 +151,12 @@ impl Store {
         let end = chunk_idx.end.min(info.n_chunks);
         let start = chunk_idx.start.min(end);
         let first_row = info.first_row;
-        collection.view().chunks(first_row + u64::from(start)..first_row + u64::from(end))
+        let rows = first_row + u64::from(start)..first_row + u64::from(end);
+        let found = collection.view().chunks(rows)?;
+        if let Ok(chunks) = &found {
+            collection::check_chunks(chunks, id, start)?;
+        }
+        Ok(found)
     }
 
     /// The row of each chunk hash, rows of replaced and deleted documents too as long as their vectors are kept.

@@ -4,10 +4,14 @@
 //!
 //! - Its `flush` never calls fsync, so [`Tree::apply`] does, on a second descriptor of the `db` file.
 //! - A crash while it opens can leave `snap.*.generating`, which it then takes for a snapshot and refuses to open for
-//!   ever; we remove such files first. The caller must hold the database's own lock.
+//!   ever; a torn `conf` or `snap.*` does the same. Both follow from the log and from the settings here, so we remove
+//!   such files first, and sync `conf`, which it does not. The caller must hold the database's own lock.
+//! - It renames a snapshot without syncing the directory, and writes over parts of the log that the one before needs. So
+//!   the file `opening` is there, synced, until the directory is; a snapshot found beside it is not used.
 //! - Its lock outlives it by a moment, until its threads let go of the file: opening waits for that.
 //! - Its files never shrink: [`Tree::shrink`] writes what lives in it into new ones.
 //! - It snapshots only when opened, and replays all that was logged since: [`Tree::reopen`] after bulk work.
+//! - A thread that waits for a write is not woken when it fails: `flush` sees to that.
 //! - It panics when the disk fills or its file is damaged. Each call is guarded, and after any failure the tree takes no
 //!   more writes: what is on disk is then known only by opening again.
 //! - Its iterators are no snapshots: a batch waits for running scans and a scan for the batch, so that no reader sees
@@ -18,7 +22,9 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::disk::{self, Need};
@@ -33,6 +39,9 @@ const CACHE_BYTES: u64 = 64 << 20;
 /// How long opening waits for the file of a tree that was just closed, and how often it looks.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
 const RELEASE_POLL: Duration = Duration::from_millis(1);
+
+/// How long a flush may take before another one is made beside it.
+const FLUSH_STALLS_AFTER: Duration = Duration::from_secs(1);
 
 /// A transactional, ordered map from [`Key`] to payload.
 pub(crate) struct Tree {
@@ -110,7 +119,7 @@ impl Tree {
             // Skipping it costs time at the next open, nothing else.
             return if matches!(error, Error::DiskFull { .. }) { Ok(()) } else { Err(error) };
         }
-        close(handle.take());
+        close_handle(&mut handle);
         match open_handle(&self.dir) {
             Ok(opened) => *handle = Some(opened),
             Err(error) => {
@@ -135,8 +144,12 @@ impl Tree {
         let mut handle = self.write();
         content.write(&part)?;
         drop(content);
-        swap::decide(&self.dir)?;
-        close(handle.take());
+        if let Err(error) = swap::decide(&self.dir) {
+            // The name may stand all the same: what were written here from now on would be lost at the next opening.
+            self.broken.store(true, Ordering::Release);
+            return Err(error);
+        }
+        close_handle(&mut handle);
         match swap::finish(&self.dir).and_then(|()| open_handle(&self.dir)) {
             Ok(opened) => *handle = Some(opened),
             Err(error) => {
@@ -243,7 +256,7 @@ impl Tree {
             })?;
         }
         self.with("flush", |handle| {
-            handle.db.flush().map_err(|error| self.failed("flush", error))?;
+            flush(&handle.db).map_err(|error| self.failed("flush", error))?;
             // Without this line the log is in the page cache only: sled's flush is sync_file_range.
             handle.file.sync_all().map_err(io("sync", &self.dir.join(DB_FILE)))
         })
@@ -348,7 +361,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        close(self.handle.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        close_handle(self.handle.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -387,24 +400,47 @@ fn split_stored(stored: &[u8]) -> Result<(Key, u16)> {
 }
 
 const DB_FILE: &str = "db";
+/// sled's settings.
+const CONF_FILE: &str = "conf";
+/// There while sled opens, and after a crash in it.
+const OPENING_FILE: &str = "opening";
 
 fn open_handle(dir: &Path) -> Result<Handle> {
     fs::create_dir_all(dir).map_err(io("create", dir))?;
-    remove_torn_snapshots(dir)?;
+    let marker = dir.join(OPENING_FILE);
+    remove_torn(dir, marker.exists())?;
+    File::create(&marker).map_err(io("create", &marker))?;
+    disk::sync_dir(dir)?;
+    let db = open_sled(dir);
+    match (db, settle(dir, &marker)) {
+        (Ok(db), Ok(file)) => Ok(Handle { db, file }),
+        (Ok(db), Err(error)) => {
+            close(db);
+            Err(error)
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Makes durable what sled did when it opened, and opens the file that it appends to.
+fn settle(dir: &Path, marker: &Path) -> Result<File> {
+    disk::sync_files(dir)?;
+    // Not synced: should it be there again, a snapshot is removed for nothing.
+    fs::remove_file(marker).map_err(io("remove", marker))?;
+    let path = dir.join(DB_FILE);
+    File::open(&path).map_err(io("open", &path))
+}
+
+fn open_sled(dir: &Path) -> Result<sled::Db> {
     let give_up = Instant::now() + RELEASE_WAIT;
-    let db = loop {
+    loop {
         match guard("open", dir, || Ok(config(dir).open()))? {
             Err(sled::Error::Io(error)) if is_held(&error) && Instant::now() < give_up => {
-                std::thread::sleep(RELEASE_POLL);
+                thread::sleep(RELEASE_POLL);
             }
-            opened => break opened.map_err(|error| failed("open", dir, error))?,
+            opened => return opened.map_err(|error| failed("open", dir, error)),
         }
-    };
-    let path = dir.join(DB_FILE);
-    let file = File::open(&path).map_err(io("open", &path))?;
-    file.sync_all().map_err(io("sync", &path))?;
-    disk::sync_dir(dir)?;
-    Ok(Handle { db, file })
+    }
 }
 
 fn config(dir: &Path) -> sled::Config {
@@ -423,21 +459,67 @@ fn is_held(error: &std::io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
 }
 
-/// Removes what a crash during sled's opening left; it would be read as a snapshot, and refused, for ever.
-fn remove_torn_snapshots(dir: &Path) -> Result<()> {
+/// Removes what a crash during sled's opening left, and files whose checksum does not match: they would be read, and refused,
+/// for ever. sled writes them anew, `conf` from its settings and a snapshot from its log.
+fn remove_torn(dir: &Path, is_interrupted: bool) -> Result<()> {
     for entry in fs::read_dir(dir).map_err(io("list", dir))? {
         let path = entry.map_err(io("list", dir))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
+        let is_snapshot = name.starts_with("snap.");
+        let is_torn = match &*name {
+            _ if is_snapshot && (is_interrupted || name.ends_with(".generating")) => true,
+            // Behind what the checksum is of: it alone, or the length before compression and it.
+            _ if is_snapshot => !is_whole(&path, 12)?,
+            CONF_FILE => !is_whole(&path, 4)?,
+            _ => false,
+        };
+        if is_torn {
             fs::remove_file(&path).map_err(io("remove", &path))?;
         }
     }
     Ok(())
 }
 
-fn close(handle: Option<Handle>) {
-    // sled's drop syncs its file and panics if that fails; all that was acknowledged is on disk already.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(handle)));
+/// True if the last four bytes of one of sled's files are the crc32 of all but the last `n_behind`.
+fn is_whole(path: &Path, n_behind: usize) -> Result<bool> {
+    let bytes = fs::read(path).map_err(io("read", path))?;
+    let Some((_, stored)) = bytes.split_last_chunk() else { return Ok(false) };
+    let content = bytes.len().checked_sub(n_behind).filter(|n_bytes| *n_bytes > 0);
+    Ok(content.is_some_and(|end| crc32fast::hash(&bytes[..end]) == u32::from_le_bytes(*stored)))
+}
+
+fn close(db: sled::Db) {
+    // All that was acknowledged is on disk already. sled's drop flushes what it wrote itself, syncs its file and panics if
+    // that fails.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        let _ = flush(&db);
+        drop(db);
+    }));
+}
+
+fn close_handle(handle: &mut Option<Handle>) {
+    if let Some(Handle { db, .. }) = handle.take() {
+        close(db);
+    }
+}
+
+/// Flushes sled, and returns though a write fails.
+///
+/// sled writes in threads of its own, and where one fails, who waits for it may not be woken. Another flush that meets the
+/// error wakes all that wait.
+fn flush(db: &sled::Db) -> sled::Result<usize> {
+    thread::scope(|scope| {
+        let (flushing, done) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            while done.recv_timeout(FLUSH_STALLS_AFTER) == Err(RecvTimeoutError::Timeout) {
+                // Each in a thread, for it may have to be woken as well.
+                scope.spawn(|| db.flush());
+            }
+        });
+        let flushed = db.flush();
+        drop(flushing);
+        flushed
+    })
 }
 
 /// Turns a panic inside sled into an error.

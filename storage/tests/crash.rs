@@ -6,7 +6,7 @@
 //! there. The next child checks that itself, on the database just as the kill left it, and that a full check finds
 //! nothing. A reader can open what the kill left, and a backup is there whole or not at all.
 //!
-//! `GEMMULE_CRASH_ROUNDS` sets the number of kills, `GEMMULE_CRASH_SEED` the first seed.
+//! `GEMMULE_FAULT_ROUNDS` sets the number of kills, `GEMMULE_FAULT_SEED` the first seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
@@ -19,6 +19,7 @@ use storage::{Document, Reader, Store};
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES, Numbers};
+use crate::faults;
 use crate::model::{Model, N_NUMBERS};
 
 const DIR_VARIABLE: &str = "GEMMULE_TEST_CRASH_DIR";
@@ -28,13 +29,82 @@ const ACKED_VARIABLE: &str = "GEMMULE_TEST_CRASH_ACKED";
 /// Kills in one database before a fresh one is taken.
 const ROUNDS_EACH: u64 = 20;
 
-enum Operation {
+/// A change, or what keeps changes in order.
+pub(crate) enum Operation {
+    /// Number and version of each document.
     Put(Vec<(u64, u64)>),
     Delete(Vec<u64>),
     Seal,
     Merge,
     Compact,
     Backup,
+}
+
+impl Operation {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Operation::Put(_) => "put",
+            Operation::Delete(_) => "delete",
+            Operation::Seal => "seal",
+            Operation::Merge => "merge",
+            Operation::Compact => "compact",
+            Operation::Backup => "backup",
+        }
+    }
+
+    /// What must be there for the operation to do all that it can.
+    pub(crate) fn prepare(&self, store: &Store) -> storage::Result<()> {
+        if !matches!(self, Operation::Compact) {
+            return Ok(());
+        }
+        // sled is written anew only if much in it is dead: filled and emptied by another collection.
+        store.create(OTHER, &content::space())?;
+        let bulky: Vec<_> = (0..60).map(bulky).collect();
+        store.put(OTHER, &bulky)?;
+        let ids: Vec<String> = bulky.into_iter().map(|document| document.id).collect();
+        store.delete(OTHER, &ids).map(drop)
+    }
+
+    /// Does it to the database in `dir`, as number `idx` of a stream.
+    pub(crate) fn perform(&self, store: &Store, dir: &Path, idx: u64) -> storage::Result<()> {
+        match self {
+            Operation::Put(documents) => {
+                let documents: Vec<_> =
+                    documents.iter().map(|(n, version)| content::document(*n, *version)).collect();
+                store.put(NOTES, &documents)
+            }
+            Operation::Delete(numbers) => {
+                let ids: Vec<String> = numbers.iter().map(|number| content::id(*number)).collect();
+                store.delete(NOTES, &ids).map(drop)
+            }
+            Operation::Seal => store.seal(NOTES, &|| false).map(drop),
+            Operation::Merge => {
+                while store.merge(NOTES, &|| false)? {}
+                Ok(())
+            }
+            Operation::Compact => store.compact(NOTES, &|| false).map(drop),
+            Operation::Backup => store.backup(&dir.with_file_name(format!("copy {idx}"))),
+        }
+    }
+
+    fn model(self, model: &mut Model) {
+        match self {
+            Operation::Put(documents) => documents
+                .into_iter()
+                .for_each(|(number, version)| model.put(content::document(number, version))),
+            Operation::Delete(numbers) => numbers.iter().for_each(|number| {
+                model.delete(&content::id(*number));
+            }),
+            Operation::Seal | Operation::Merge | Operation::Compact | Operation::Backup => {}
+        }
+    }
+}
+
+/// What a database holds after some operations.
+pub(crate) fn model_after(operations: impl Iterator<Item = Operation>) -> Model {
+    let mut model = Model::default();
+    operations.for_each(|operation| operation.model(&mut model));
+    model
 }
 
 /// A collection that the model does not know of.
@@ -66,26 +136,14 @@ fn operation(seed: u64, idx: u64) -> Operation {
     }
 }
 
-fn model_after(seed: u64, n_operations: u64) -> Model {
-    let mut model = Model::default();
-    for idx in 0..n_operations {
-        match operation(seed, idx) {
-            Operation::Put(documents) => documents
-                .into_iter()
-                .for_each(|(number, version)| model.put(content::document(number, version))),
-            Operation::Delete(numbers) => numbers.iter().for_each(|number| {
-                model.delete(&content::id(*number));
-            }),
-            Operation::Seal | Operation::Merge | Operation::Compact | Operation::Backup => {}
-        }
-    }
-    model
+fn model_of(seed: u64, n_operations: u64) -> Model {
+    model_after((0..n_operations).map(|idx| operation(seed, idx)))
 }
 
 /// Checks that a database holds the state after `acked` or one more operation, and says which.
 fn check(store: &Store, seed: u64, acked: u64) -> u64 {
     for n_operations in [acked + 1, acked] {
-        let model = model_after(seed, n_operations);
+        let model = model_of(seed, n_operations);
         if model.holds(store) {
             model.check(store);
             return n_operations;
@@ -94,7 +152,8 @@ fn check(store: &Store, seed: u64, acked: u64) -> u64 {
     panic!("seed {seed}: the state is neither that after {acked} operations nor one more");
 }
 
-fn say(line: &str) {
+/// Tells the parent process.
+pub(crate) fn say(line: &str) {
     // Rust's test harness writes to the same stream without ending its line.
     println!("\n{line}");
     std::io::stdout().flush().unwrap();
@@ -114,41 +173,10 @@ fn crash_child() {
     assert_eq!(store.check(false).unwrap(), []);
     say(&format!("done {first}"));
     for idx in first.. {
-        match operation(seed, idx) {
-            Operation::Put(documents) => {
-                let documents: Vec<_> =
-                    documents.iter().map(|(n, version)| content::document(*n, *version)).collect();
-                say("starts put");
-                store.put(NOTES, &documents).unwrap();
-            }
-            Operation::Delete(numbers) => {
-                let ids: Vec<String> = numbers.iter().map(|number| content::id(*number)).collect();
-                say("starts delete");
-                store.delete(NOTES, &ids).unwrap();
-            }
-            Operation::Seal => {
-                say("starts seal");
-                store.seal(NOTES, &|| false).unwrap();
-            }
-            Operation::Merge => {
-                say("starts merge");
-                while store.merge(NOTES, &|| false).unwrap() {}
-            }
-            Operation::Compact => {
-                // sled is written anew only if much in it is dead: filled and emptied by another collection.
-                store.create(OTHER, &content::space()).unwrap();
-                let bulky: Vec<_> = (0..60).map(bulky).collect();
-                store.put(OTHER, &bulky).unwrap();
-                let ids: Vec<String> = bulky.into_iter().map(|document| document.id).collect();
-                store.delete(OTHER, &ids).unwrap();
-                say("starts compact");
-                store.compact(NOTES, &|| false).unwrap();
-            }
-            Operation::Backup => {
-                say("starts backup");
-                store.backup(&Path::new(&dir).with_file_name(format!("copy {idx}"))).unwrap();
-            }
-        }
+        let operation = operation(seed, idx);
+        operation.prepare(&store).unwrap();
+        say(&format!("starts {}", operation.name()));
+        operation.perform(&store, Path::new(&dir), idx).unwrap();
         say(&format!("done {}", idx + 1));
     }
 }
@@ -213,8 +241,9 @@ fn segment_files(dir: &Path) -> BTreeSet<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Checks the backups beside a database and removes them; returns how many there were, and how many half written.
-fn check_copies(dir: &Path, seed: u64) -> (u64, u64) {
+/// Checks the backups beside a database and removes them; returns how many there were, and how many half written. `model`
+/// says what holds after so many operations.
+pub(crate) fn check_copies(dir: &Path, model: &dyn Fn(u64) -> Model) -> (u64, u64) {
     let (mut n_whole, mut n_half_written) = (0, 0);
     for entry in std::fs::read_dir(dir.parent().unwrap()).unwrap() {
         let path = entry.unwrap().path();
@@ -223,7 +252,7 @@ fn check_copies(dir: &Path, seed: u64) -> (u64, u64) {
         match idx.parse() {
             Ok(idx) => {
                 let copy = Store::open(&path).unwrap();
-                model_after(seed, idx).check(&copy);
+                model(idx).check(&copy);
                 assert_eq!(copy.check(false).unwrap(), []);
                 n_whole += 1;
             }
@@ -235,7 +264,7 @@ fn check_copies(dir: &Path, seed: u64) -> (u64, u64) {
 }
 
 /// Checks that what a kill left can be read by another process, if there is anything yet.
-fn check_reader(dir: &Path) {
+pub(crate) fn check_reader(dir: &Path) {
     if !dir.join("MANIFEST").exists() {
         return;
     }
@@ -249,17 +278,10 @@ fn check_reader(dir: &Path) {
     }
 }
 
-fn setting(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{variable} is no number: {value}")),
-        Err(_) => default,
-    }
-}
-
 #[test]
 fn what_was_acknowledged_before_a_kill_is_there_after_it() {
-    let n_rounds = setting("GEMMULE_CRASH_ROUNDS", 6);
-    let first_seed = setting("GEMMULE_CRASH_SEED", 1);
+    let n_rounds = faults::rounds(6);
+    let first_seed = faults::seed();
     let mut kills: BTreeMap<String, u64> = BTreeMap::new();
     let (mut n_acked, mut n_half_written, mut n_unnamed, mut n_swapping) = (0, 0, 0, 0);
     let (mut n_copies, mut n_half_copies) = (0, 0);
@@ -279,7 +301,7 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
             n_swapping +=
                 u64::from(dir.join("sled.part").exists() || dir.join("sled.new").exists());
             check_reader(&dir);
-            let (n_whole, n_half) = check_copies(&dir, seed);
+            let (n_whole, n_half) = check_copies(&dir, &|n| model_of(seed, n));
             (n_copies, n_half_copies) = (n_copies + n_whole, n_half_copies + n_half);
             let named = named_files(&dir);
             n_unnamed +=

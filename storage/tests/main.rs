@@ -6,8 +6,10 @@
 //! - `backup`: a copy made beside a writer is a database of one moment.
 //! - `reader`: another process searches while this one writes.
 //! - `crash`: a child process is killed at random moments; what it acknowledged is there.
+//! - `faults`: a disk that fails at each call, and one that forgets what was not synced when the power goes.
 //! - `filter`: searches among rows that pass a filter, against conditions written in Rust.
 //! - `lock`: a second opener learns who has the database, at once.
+//! - `damage`: flipped bits in each part of a segment, and their repair.
 //! - `disk`: full, read-only, not a database, another version.
 //! - `files`: our own files cut short.
 //! - `lexicon`: text search through seals, openings and damage.
@@ -19,7 +21,9 @@ mod beir;
 mod concurrent;
 mod content;
 mod crash;
+mod damage;
 mod disk;
+mod faults;
 mod files;
 mod filter;
 mod lexicon;

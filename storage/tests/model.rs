@@ -1,15 +1,18 @@
 //! The store against a `BTreeMap`: after any sequence of operations both say the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
 use storage::{
-    ContentStamps, Document, DocumentInfo, Fusion, Hit, Ranked, Request, Store, StoredChunk,
+    ContentStamps, Document, DocumentInfo, Filter, Fusion, Hit, Ranked, Reader, Request, Store,
+    StoredChunk,
 };
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES, WIDTH};
+use crate::faults;
 
 /// Document numbers used; few, so that replacing is common.
 pub(crate) const N_NUMBERS: u64 = 12;
@@ -22,6 +25,10 @@ enum Operation {
     Seal,
     Merge,
     Compact,
+    /// A copy is made and opened.
+    Backup,
+    /// The directory is copied as it is, and the copy opened.
+    Crash,
     Reopen,
 }
 
@@ -33,6 +40,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::Seal),
         1 => Just(Operation::Merge),
         1 => Just(Operation::Compact),
+        1 => Just(Operation::Backup),
+        1 => Just(Operation::Crash),
         1 => Just(Operation::Reopen),
     ]
 }
@@ -161,7 +170,7 @@ impl Model {
         }
     }
 
-    fn info(&self, id: &str) -> Option<DocumentInfo> {
+    pub(crate) fn info(&self, id: &str) -> Option<DocumentInfo> {
         let (document, first_row) = self.documents.get(id)?;
         Some(DocumentInfo {
             id: document.id.clone(),
@@ -174,7 +183,11 @@ impl Model {
         })
     }
 
-    fn hits(&self, query: &[f32], k: usize) -> Vec<Hit> {
+    pub(crate) fn chunks(&self, id: &str) -> Vec<StoredChunk> {
+        self.documents.get(id).map_or(Vec::new(), |(document, _)| stored_chunks(document))
+    }
+
+    pub(crate) fn hits(&self, query: &[f32], k: usize) -> Vec<Hit> {
         let mut hits: Vec<Hit> = Vec::new();
         for (document, first_row) in self.documents.values() {
             for ((chunk, stored), row) in
@@ -195,6 +208,34 @@ impl Model {
             hit.vector = Some(Ranked { rank, score: hit.score });
         }
         hits
+    }
+
+    /// Compares a search among the documents of small versions.
+    fn check_filter(&self, store: &Store) {
+        let is_small =
+            |hit: &Hit| self.documents[&hit.document].0.meta["version"].as_u64() < Some(50);
+        let query = content::unit_vector(11);
+        let mut expected = self.hits(&query, usize::MAX);
+        expected.retain(is_small);
+        let filter = Filter::parse("version < 50").unwrap();
+        let request = Request::new(query, 1_000).exact().filter(filter);
+        assert_eq!(store.search(NOTES, &request).unwrap().hits, expected);
+    }
+
+    /// Compares what a reader finds that has just followed: all rows below `n_sealed` that count, and of the others only
+    /// those of documents that were replaced since and are not sealed again.
+    fn check_reader(&self, reader: &Reader, n_sealed: u64) {
+        let query = content::unit_vector(13);
+        let request = Request::new(query.clone(), 1_000).exact();
+        let found = reader.search(NOTES, &request).unwrap().hits;
+        let expected = self.hits(&query, usize::MAX);
+        let is_sealed = |hit: &&Hit| hit.row < n_sealed;
+        assert!(expected.iter().filter(is_sealed).all(|hit| found.contains(hit)), "{found:?}");
+        for hit in found.iter().filter(|hit| !expected.contains(hit)) {
+            let now = self.documents.get(&hit.document);
+            assert!(now.is_some_and(|(_, first_row)| *first_row >= n_sealed), "{hit:?}");
+            assert!(hit.row < n_sealed);
+        }
     }
 
     /// True if the store lists exactly these documents and rows.
@@ -259,7 +300,7 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-fn stored_chunks(document: &Document) -> Vec<StoredChunk> {
+pub(crate) fn stored_chunks(document: &Document) -> Vec<StoredChunk> {
     let chunks = document.chunks.iter().zip(0..).map(|(chunk, chunk_idx)| StoredChunk {
         document: document.id.clone(),
         chunk_idx,
@@ -273,19 +314,28 @@ fn stored_chunks(document: &Document) -> Vec<StoredChunk> {
     chunks.collect()
 }
 
+fn check_copy(model: &Model, dir: &Path) {
+    let store = Store::open(dir).unwrap();
+    model.check(&store);
+    assert_eq!(store.check(false).unwrap(), []);
+}
+
 /// Checks that a compacted collection has at most one segment, nothing dead, and no other files of segments.
 pub(crate) fn check_compact(store: &Store, dir: &Path) {
     let collection = store.status().unwrap().collections.remove(0);
     assert!(collection.segments.len() <= 1 && collection.dead == 0, "{collection:?}");
-    let files = std::fs::read_dir(dir.join("segments")).unwrap().count();
+    let files = fs::read_dir(dir.join("segments")).unwrap().count();
     assert_eq!(files, collection.segments.len());
 }
 
 fn run(operations: &[Operation]) {
     let dir = TempDir::new().unwrap();
-    let mut store = Store::open(dir.path()).unwrap();
+    let (path, copy) = (dir.path().join("db"), dir.path().join("copy"));
+    let mut store = Store::open(&path).unwrap();
     store.create(NOTES, &content::space()).unwrap();
+    let reader = Reader::open(&path).unwrap();
     let mut model = Model::default();
+    let mut n_sealed = 0;
     for operation in operations {
         match operation {
             Operation::Put(documents) => {
@@ -323,16 +373,32 @@ fn run(operations: &[Operation]) {
             Operation::Compact => {
                 assert!(store.compact(NOTES, &|| false).unwrap().complete);
                 model.seal();
-                check_compact(&store, dir.path());
+                check_compact(&store, &path);
+            }
+            Operation::Backup => {
+                let _ = fs::remove_dir_all(&copy);
+                store.backup(&copy).unwrap();
+                check_copy(&model, &copy);
+            }
+            Operation::Crash => {
+                let _ = fs::remove_dir_all(&copy);
+                faults::copy_all(&path, &copy);
+                check_copy(&model, &copy);
             }
             Operation::Reopen => {
                 drop(store);
-                store = Store::open(dir.path()).unwrap();
+                store = Store::open(&path).unwrap();
             }
+        }
+        if matches!(operation, Operation::Seal | Operation::Compact) {
+            n_sealed = model.next_row;
         }
         model.check(&store);
         model.check_text(&store, true);
         model.check_fusion(&store);
+        model.check_filter(&store);
+        reader.refresh().unwrap();
+        model.check_reader(&reader, n_sealed);
     }
 }
 
@@ -462,5 +528,5 @@ fn collections_have_names_spaces_and_roots_of_their_own() {
     assert_eq!(store.roots(NOTES).unwrap(), ["/notes"]);
     assert_eq!(store.documents(NOTES).unwrap().len(), 1);
     assert_eq!(store.documents("A-b_c.9").unwrap().len(), 2);
-    assert_eq!(std::fs::read_to_string(dir.path().join(".gitignore")).unwrap(), "*\n");
+    assert_eq!(fs::read_to_string(dir.path().join(".gitignore")).unwrap(), "*\n");
 }
