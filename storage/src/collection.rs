@@ -186,11 +186,6 @@ impl Change {
         Ok(())
     }
 
-    /// True if rows in segments die by it.
-    pub(crate) fn has_dead(&self) -> bool {
-        !self.dead.is_empty()
-    }
-
     /// Puts the change on disk, then into memory. The caller has asked for the space.
     pub(crate) fn commit(
         mut self,

@@ -6,7 +6,8 @@
 //!    worked out from the other records; a collection is taken from `MANIFEST`, or else left alone while the others work.
 //! 4. Segments are mapped and their headers checked, unsealed rows are read into memory; damage there is a warning,
 //!    and the rest works.
-//! 5. The lexicon of each collection is opened, and given the rows that it lacks. `MANIFEST` is written for readers.
+//! 5. The lexicon of each collection is opened, and given the rows that it lacks. `MANIFEST` is written for readers, unless
+//!    the one there is newer than what sled has: that is an error.
 //! 6. Segment files that no record names are removed: a crash came between writing and publishing them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -77,7 +78,9 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
     let mut next_collection = FIRST_COLLECTION;
     let mut named = HashSet::new();
     let mut all_named = true;
+    let mut numbers = BTreeSet::new();
     for (number, record) in read_collections(&tree)? {
+        numbers.insert(number);
         next_collection = next_collection.max(number.saturating_add(1));
         let record: CollectionRecord = match record {
             Ok(record) => record,
@@ -111,6 +114,7 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
         ledgers.insert(number, ledger);
         collections.insert(collection.name.clone(), Arc::new(collection));
     }
+    check_age(dir, &numbers, &ledgers)?;
     // Before files go that the one before may name.
     manifest::write(dir, collections.values().map(|each| &**each), &ledgers)?;
     if all_named {
@@ -254,6 +258,33 @@ fn read_collections(tree: &Tree) -> Result<Vec<(u32, Result<CollectionRecord>)>>
         Ok(())
     })?;
     Ok(collections)
+}
+
+/// Refuses records that are older than what was made of them: then sled was lost, or cut, and what it named is not to be
+/// removed for that.
+fn check_age(dir: &Path, numbers: &BTreeSet<u32>, ledgers: &HashMap<u32, Ledger>) -> Result<()> {
+    let too_old = |problem: String| Error::corrupt(dir.join(ENGINE_DIR).display(), problem);
+    if let Ok((_, manifest)) = manifest::read(dir) {
+        for entry in manifest.collections {
+            let name = entry.name;
+            if !numbers.contains(&entry.number) {
+                return Err(too_old(format!(
+                    "it has lost collection {name}, which MANIFEST names"
+                )));
+            }
+            let Some(ledger) = ledgers.get(&entry.number) else { continue };
+            if entry.segments.iter().any(|segment| segment.last_row >= ledger.next_row) {
+                return Err(too_old(format!(
+                    "it has lost changes of collection {name}, MANIFEST names later ones"
+                )));
+            }
+        }
+    }
+    let has_segment = |names: Vec<String>| names.iter().any(|name| name.ends_with(SUFFIX));
+    if numbers.is_empty() && has_segment(disk::names_in(&dir.join(SEGMENTS_DIR))?) {
+        return Err(too_old("it has no collection, and there are segments".to_owned()));
+    }
+    Ok(())
 }
 
 /// A collection as the last manifest has it.

@@ -6,8 +6,6 @@
 //! - A crash while it opens can leave `snap.*.generating`, which it then takes for a snapshot and refuses to open for
 //!   ever; a torn `conf` or `snap.*` does the same. Both follow from the log and from the settings here, so we remove
 //!   such files first, and sync `conf`, which it does not. The caller must hold the database's own lock.
-//! - It renames a snapshot without syncing the directory, and writes over parts of the log that the one before needs. So
-//!   the file `opening` is there, synced, until the directory is; a snapshot found beside it is not used.
 //! - Its lock outlives it by a moment, until its threads let go of the file: opening waits for that.
 //! - Its files never shrink: [`Tree::shrink`] writes what lives in it into new ones.
 //! - It snapshots only when opened, and replays all that was logged since: [`Tree::reopen`] after bulk work.
@@ -402,17 +400,12 @@ fn split_stored(stored: &[u8]) -> Result<(Key, u16)> {
 const DB_FILE: &str = "db";
 /// sled's settings.
 const CONF_FILE: &str = "conf";
-/// There while sled opens, and after a crash in it.
-const OPENING_FILE: &str = "opening";
 
 fn open_handle(dir: &Path) -> Result<Handle> {
     fs::create_dir_all(dir).map_err(io("create", dir))?;
-    let marker = dir.join(OPENING_FILE);
-    remove_torn(dir, marker.exists())?;
-    File::create(&marker).map_err(io("create", &marker))?;
-    disk::sync_dir(dir)?;
+    remove_torn(dir)?;
     let db = open_sled(dir);
-    match (db, settle(dir, &marker)) {
+    match (db, settle(dir)) {
         (Ok(db), Ok(file)) => Ok(Handle { db, file }),
         (Ok(db), Err(error)) => {
             close(db);
@@ -423,10 +416,8 @@ fn open_handle(dir: &Path) -> Result<Handle> {
 }
 
 /// Makes durable what sled did when it opened, and opens the file that it appends to.
-fn settle(dir: &Path, marker: &Path) -> Result<File> {
+fn settle(dir: &Path) -> Result<File> {
     disk::sync_files(dir)?;
-    // Not synced: should it be there again, a snapshot is removed for nothing.
-    fs::remove_file(marker).map_err(io("remove", marker))?;
     let path = dir.join(DB_FILE);
     File::open(&path).map_err(io("open", &path))
 }
@@ -461,13 +452,13 @@ fn is_held(error: &std::io::Error) -> bool {
 
 /// Removes what a crash during sled's opening left, and files whose checksum does not match: they would be read, and refused,
 /// for ever. sled writes them anew, `conf` from its settings and a snapshot from its log.
-fn remove_torn(dir: &Path, is_interrupted: bool) -> Result<()> {
+fn remove_torn(dir: &Path) -> Result<()> {
     for entry in fs::read_dir(dir).map_err(io("list", dir))? {
         let path = entry.map_err(io("list", dir))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_snapshot = name.starts_with("snap.");
         let is_torn = match &*name {
-            _ if is_snapshot && (is_interrupted || name.ends_with(".generating")) => true,
+            _ if is_snapshot && name.ends_with(".generating") => true,
             // Behind what the checksum is of: it alone, or the length before compression and it.
             _ if is_snapshot => !is_whole(&path, 12)?,
             CONF_FILE => !is_whole(&path, 4)?,

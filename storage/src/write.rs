@@ -183,7 +183,6 @@ impl Store {
     ) -> Result<usize> {
         let ledger = writer.ledger(collection);
         let mut n_deleted = 0;
-        let mut is_published = true;
         // An id given twice counts once: within a batch by the set, after it because its record is gone.
         for ids in ids.chunks(BATCH_REMOVALS) {
             let mut change = Change::new(ledger);
@@ -194,10 +193,10 @@ impl Store {
                 }
             }
             disk::require(self.dir(), Need::Removal(change.batch.n_bytes()))?;
-            is_published &= !change.has_dead();
             change.commit(self.tree(), collection, ledger)?;
         }
-        if !is_published {
+        // Though none of its rows was sealed, a document may be in a segment as it was before it was replaced.
+        if n_deleted > 0 && !collection.view().sealed().is_empty() {
             self.publish(writer)?;
         }
         Ok(n_deleted)

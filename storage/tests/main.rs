@@ -6,6 +6,7 @@
 //! - `backup`: a copy made beside a writer is a database of one moment.
 //! - `reader`: another process searches while this one writes.
 //! - `crash`: a child process is killed at random moments; what it acknowledged is there.
+//! - `edges`: what is rare and must not matter.
 //! - `faults`: a disk that fails at each call, and one that forgets what was not synced when the power goes.
 //! - `filter`: searches among rows that pass a filter, against conditions written in Rust.
 //! - `lock`: a second opener learns who has the database, at once.
@@ -23,6 +24,7 @@ mod content;
 mod crash;
 mod damage;
 mod disk;
+mod edges;
 mod faults;
 mod files;
 mod filter;

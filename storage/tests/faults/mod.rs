@@ -76,6 +76,13 @@ pub(crate) struct Tally {
 impl Tally {
     /// Prints the line, and fails if anything went wrong.
     pub(crate) fn finish(self, fault: &str) {
+        let (unopened, stories) = (self.unopened, self.stories.clone());
+        self.finish_opened(fault);
+        assert!(unopened == 0, "{fault}: {stories:#?}");
+    }
+
+    /// The same where it is known that some databases do not open, with an error that says why.
+    pub(crate) fn finish_opened(self, fault: &str) {
         static HEAD: OnceLock<()> = OnceLock::new();
         HEAD.get_or_init(|| {
             println!(
@@ -87,7 +94,7 @@ impl Tally {
         println!(
             "\n| {fault} | {rounds} | {critical} | {losses} | {unopened} | {panics} | {wrong} |"
         );
-        assert!(rounds > 0 && losses + unopened + panics + wrong == 0, "{fault}: {stories:#?}");
+        assert!(rounds > 0 && losses + panics + wrong == 0, "{fault}: {stories:#?}");
     }
 }
 

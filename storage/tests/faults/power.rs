@@ -191,5 +191,7 @@ fn what_was_acknowledged_before_the_power_went_is_there_after_it() {
     }
     let [synced, torn] = tallies;
     synced.finish("power cut, all lost that was not synced");
-    torn.finish("power cut, torn pages and names");
+    // sled writes over parts of its log that it has written again elsewhere, without a sync in between. If a disk keeps the
+    // later write and not the earlier one, sled says at the next opening that its log is damaged.
+    torn.finish_opened("power cut, torn pages and names");
 }

@@ -15,7 +15,9 @@
  *   k<inode>   a link to the file itself, so that its inode is not used again
  *   d<inode>   the entries of a directory when it was last synced: a line "INODE NAME" each
  *
- * What is there when the process starts counts as synced. sync_file_range keeps nothing, as its manual says.
+ * What is there when the process starts counts as synced. sync_file_range keeps nothing, as its manual says. Syncing sled's
+ * file `db` keeps the names beside it too: sled relies on that when it renames its snapshot, and file systems with a journal
+ * do so. For all other files only syncing their directory does.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -163,6 +165,11 @@ static int sync_fd(int fd, const char *call) {
     if (shadow && !fstat(fd, &stat)) {
         pthread_mutex_lock(&mutex);
         keep(path, &stat, 0, NULL);
+        char *name = strrchr(path, '/');
+        if (!strcmp(name, "/db") && S_ISREG(stat.st_mode)) {
+            *name = 0;
+            if (!lstat(path, &stat)) keep_dir(path, &stat);
+        }
         pthread_mutex_unlock(&mutex);
     }
     return 0; /* The system itself keeps running, so there is nothing to wait for. */
