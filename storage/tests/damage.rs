@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::content::{self, NOTES, Numbers};
 use crate::faults::{self, Tally};
-use crate::model::{Model, N_NUMBERS, stored_chunks};
+use crate::model::{Model, N_NUMBERS, stored_chunks, unranked};
 
 /// Where a part of a segment begins, by `SEGMENT.md`, and how many bytes it has.
 struct Part {
@@ -178,8 +178,9 @@ fn round(
         }
         // All that was not named is found, with its score.
         let query = content::unit_vector(31);
-        let expected = whole.model.hits(&query, 1_000);
-        let found = store.search(NOTES, &Request::new(query, 1_000).exact()).unwrap().hits;
+        let expected = unranked(whole.model.hits(&query, 1_000));
+        let request = Request::new(query, 1_000).exact();
+        let found = unranked(store.search(NOTES, &request).unwrap().hits);
         let unnamed = |hit: &&Hit| !named.contains(&hit.document);
         let (found, expected): (Vec<&Hit>, Vec<&Hit>) =
             (found.iter().filter(unnamed).collect(), expected.iter().filter(unnamed).collect());

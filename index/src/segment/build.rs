@@ -13,9 +13,9 @@ use crate::graph::{self, Donor, M};
 use crate::query::{RowId, Shape};
 use crate::row_set::RowSet;
 
-/// A donor has at least this share of its rows left, as one in so many; of one with less too few links
-/// are left to begin with.
-const DONOR_LEFT: usize = 2;
+/// Of a donor's rows at most one in so many is dead. Taking nodes out costs recall: of 19,519 real rows, after
+/// a fifth had been deleted, walks at `ef` 128 found 95.5 of 100 instead of 99.9.
+const DONOR_DEAD: usize = 32;
 
 /// Collects rows, other segments' rows and sections, then builds a segment.
 ///
@@ -182,7 +182,8 @@ impl<'a> SegmentBuilder<'a> {
     fn donor(&self) -> Option<usize> {
         let fits = |run: &Run<'_>| {
             let of = |segment: &Segment| {
-                segment.header.m as usize == M && run.len() * DONOR_LEFT >= segment.len()
+                let n_dead = segment.len() - run.len();
+                segment.header.m as usize == M && n_dead * DONOR_DEAD <= segment.len()
             };
             run.source.is_some_and(of) && run.coded(self.shape).is_some()
         };

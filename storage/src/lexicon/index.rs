@@ -87,6 +87,10 @@ impl Committed {
                 return Err(Problem(format!("the checksum of {} does not match", file.display())));
             }
         }
+        // Made and never written to: a crash came before its first commit.
+        if index.load_metas()?.payload.is_none() {
+            return Ok(None);
+        }
         Committed::read(&index).map(Some)
     }
 
