@@ -120,9 +120,16 @@ fn explain_says_how_the_answer_was_found() {
     for hit in answer["hits"].as_array().expect("hits is an array") {
         assert!(hit["explain"]["tokens"].as_u64() > Some(0), "{hit}");
         assert_eq!(hit["explain"]["chunk"], 0, "{hit}");
+        assert!(hit["explain"]["vector"]["rank"].as_u64() > Some(0), "{hit}");
     }
     let people = place.run(&["search", "apples", "--explain", "--filter", "kind != 'html'"]);
-    for part in ["exact", "5 chunks, of which 4 pass the filter", "tokens; row "] {
+    for part in [
+        "exact",
+        "meaning no. 1 with 0.",
+        "words no. 1 with",
+        "5 chunks, of which 4 pass the filter",
+        "tokens; row ",
+    ] {
         assert!(people.stdout.contains(part), "no '{part}' in {people:?}");
     }
 }

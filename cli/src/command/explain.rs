@@ -1,6 +1,6 @@
 //! `search --explain`: how an answer was found.
 
-use gemmule::storage::CollectionStatus;
+use gemmule::storage::{CollectionStatus, Ranked};
 use gemmule::{Answer, Collection, Database, Hit};
 use serde_json::{Value, json};
 
@@ -70,15 +70,30 @@ impl Explanation {
 
 /// What there is to tell of a hit.
 pub(super) fn hit_to_json(hit: &Hit) -> Value {
-    json!({ "row": hit.row, "chunk": hit.chunk.chunk_idx, "tokens": hit.chunk.n_tokens })
+    let place = |side: Option<Ranked>| {
+        side.map(|Ranked { rank, score }| json!({ "rank": rank, "score": score }))
+    };
+    json!({
+        "row": hit.row,
+        "chunk": hit.chunk.chunk_idx,
+        "tokens": hit.chunk.n_tokens,
+        "vector": place(hit.vector),
+        "text": place(hit.text),
+    })
 }
 
 /// The same on a line.
 pub(super) fn hit_line(hit: &Hit) -> String {
     let chunk = &hit.chunk;
+    let place = |by: &str, side: Option<Ranked>| match side {
+        Some(Ranked { rank, score }) => format!("{by} no. {rank} with {score:.4}"),
+        None => format!("not found by {by}"),
+    };
     format!(
-        "score {:.6}; chunk {}, bytes {} to {}, {}; row {}",
+        "score {:.6}: {}, {}; chunk {}, bytes {} to {}, {}; row {}",
         hit.score,
+        place("meaning", hit.vector),
+        place("words", hit.text),
         chunk.chunk_idx,
         chunk.range.start,
         chunk.range.end,
