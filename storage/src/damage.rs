@@ -287,7 +287,9 @@ fn segments_on_both_sides_of_a_lost_one_are_not_merged() {
     store.compact("c", &|| false).unwrap();
     fs::write(&path, bytes).unwrap();
     let store = reopen(&dir, store);
-    assert_eq!(store.status().unwrap().warnings, Vec::<String>::new());
+    // The compaction took the words of the lost rows out of the lexicon.
+    let warnings = store.status().unwrap().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("lexicon of collection c"), "{warnings:?}");
     for axis in 0..5 {
         assert_eq!(found(&store, axis), [2 * axis as u64, 2 * axis as u64 + 1]);
     }
