@@ -1,14 +1,12 @@
 //! A graph grown by merging segments against one built at once: as good at equal `ef`.
 //!
-//! `GEMMULE_GROWTH_ROWS=100000 cargo test --release -p gemmule-index --test growth -- --nocapture` does
+//! `GEMMULE_GROWTH_ROWS=100000 cargo test --release -p gemmule-index --test index growth -- --nocapture` does
 //! the same with more rows.
-
-mod clustered;
 
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use clustered::{FULL, N_QUERIES, clustered, from_environment};
+use crate::clustered::{FULL, N_QUERIES, clustered, from_environment};
 use half::f16;
 use index::{Query, RowId, RowSet, Search, Segment, SegmentBuilder, Shape};
 use rayon::{ThreadPool, ThreadPoolBuilder};

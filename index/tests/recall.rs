@@ -1,15 +1,13 @@
 //! Recall of a walk against the exact full-width answer, on clustered rows with a falling spectrum.
 //!
-//! `GEMMULE_RECALL_ROWS=200000 cargo test --release -p gemmule-index --test recall -- --nocapture`
+//! `GEMMULE_RECALL_ROWS=200000 cargo test --release -p gemmule-index --test index recall -- --nocapture`
 //! prints the same for more rows, with the time of a query beside that of a scan;
 //! `GEMMULE_RECALL_SEED` makes other rows.
-
-mod clustered;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use clustered::{FULL, N_QUERIES, clustered, from_environment};
+use crate::clustered::{FULL, N_QUERIES, clustered, from_environment};
 use half::f16;
 use index::{EF_DEFAULT, Query, RECALL_TARGET, Search, Segment, SegmentBuilder, Shape};
 

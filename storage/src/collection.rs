@@ -12,10 +12,12 @@ use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lexicon::RowWords;
 use crate::record;
+use crate::request::Request;
 use crate::row::Run;
 use crate::space::Space;
 use crate::tree::{Batch, Tree};
-use crate::view::View;
+use crate::view::{Answer, View};
+use crate::write::check_vector;
 
 /// The payload of a collection's record, in this order.
 #[derive(Encode, Decode)]
@@ -49,6 +51,18 @@ impl Collection {
         let view = self.view();
         let lexicon = view.lexicon().commit(&|row| view.is_live(row));
         self.swap(view.with_lexicon(lexicon));
+    }
+
+    /// The answer to a request, from the current view.
+    pub(crate) fn search(&self, request: &Request) -> Result<Answer> {
+        if request.asks_vector() {
+            check_vector(request.vector.iter().copied(), self.space.full_width)
+                .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
+        }
+        if !(0.0..=1.0).contains(&request.diversity) {
+            return Err(Error::Diversity { found: request.diversity });
+        }
+        self.view().search(request, self.space.dims)
     }
 
     /// Makes `view` the current one. The lock is held for the swap alone.
@@ -230,16 +244,24 @@ pub(crate) fn read_document(tree: &Tree, number: u32, id: &str) -> Result<Option
     Ok(Some(info))
 }
 
-/// Checks that chunks are those of a document from one on: with damaged ids a segment gives those of another.
-pub(crate) fn check_chunks(chunks: &[StoredChunk], id: &str, first_idx: u32) -> Result<()> {
-    let is_its = |(chunk, idx): (&StoredChunk, u32)| chunk.document == id && chunk.chunk_idx == idx;
-    match chunks.iter().zip(first_idx..).all(is_its) {
-        true => Ok(()),
-        false => {
-            let what = format!("the segment with document {:?}", shorten(id));
-            Err(Error::corrupt(what, "it has other rows in the place of the document's"))
-        }
+/// Chunks of a document, the range cut to those it has; or the first of their rows that the view does not have.
+pub(crate) fn chunks_of(
+    view: &View,
+    info: &DocumentInfo,
+    chunk_idx: &Range<u32>,
+) -> Result<Result<Vec<StoredChunk>, u64>> {
+    let end = chunk_idx.end.min(info.n_chunks);
+    let start = chunk_idx.start.min(end);
+    let row = |chunk_idx: u32| info.first_row.saturating_add(u64::from(chunk_idx));
+    let found = view.chunks(row(start)..row(end))?;
+    // With damaged ids a segment gives chunks of another document.
+    let is_its =
+        |(chunk, idx): (&StoredChunk, u32)| chunk.document == info.id && chunk.chunk_idx == idx;
+    if found.iter().flatten().zip(start..).all(is_its) {
+        return Ok(found);
     }
+    let what = format!("the segment with document {:?}", shorten(&info.id));
+    Err(Error::corrupt(what, "it has other rows in the place of the document's"))
 }
 
 /// Reads the record of the next row.

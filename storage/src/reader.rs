@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::collection::{Collection, CollectionRecord, check_chunks};
+use crate::collection::{self, Collection, CollectionRecord};
 use crate::document::{DocumentInfo, StoredChunk, shorten};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
@@ -25,7 +25,6 @@ use crate::sealed::Sealed;
 use crate::space::Space;
 use crate::status::{self, Status};
 use crate::view::{Answer, View};
-use crate::write::check_vector;
 
 /// A database, open for reading beside its writer.
 ///
@@ -123,14 +122,8 @@ impl Reader {
     ) -> Result<Vec<StoredChunk>> {
         let view = self.view(collection)?;
         let Some(info) = document(&view, id)? else { return Ok(Vec::new()) };
-        let end = chunk_idx.end.min(info.n_chunks);
-        let row = |chunk_idx: u32| info.first_row.saturating_add(u64::from(chunk_idx));
-        let start = chunk_idx.start.min(end);
-        let chunks = view
-            .chunks(row(start)..row(end))?
-            .map_err(|row| Error::Unreachable { collection: collection.to_owned(), row })?;
-        check_chunks(&chunks, id, start)?;
-        Ok(chunks)
+        collection::chunks_of(&view, &info, &chunk_idx)?
+            .map_err(|row| Error::Unreachable { collection: collection.to_owned(), row })
     }
 
     /// The rows closest to a query, as [`Store::search`](crate::Store::search) finds them.
@@ -138,11 +131,7 @@ impl Reader {
     /// # Errors
     /// As [`Store::search`](crate::Store::search).
     pub fn search(&self, collection: &str, request: &Request) -> Result<Answer> {
-        let state = self.state();
-        let collection = state.collection(collection)?;
-        check_vector(request.vector.iter().copied(), collection.space.full_width)
-            .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
-        collection.view().search(request, collection.space.dims)
+        self.state().collection(collection)?.search(request)
     }
 
     /// What the manifest at hand names. sled's bytes are not known, and nothing is unsealed.

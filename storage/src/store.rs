@@ -22,7 +22,6 @@ use crate::sealed::Sealed;
 use crate::space::Space;
 use crate::tree::Tree;
 use crate::view::Answer;
-use crate::write::check_vector;
 
 /// A database, open for reading and writing.
 ///
@@ -148,15 +147,7 @@ impl Store {
         let Some(info) = collection::read_document(&self.tree, collection.number, id)? else {
             return Ok(Ok(Vec::new()));
         };
-        let end = chunk_idx.end.min(info.n_chunks);
-        let start = chunk_idx.start.min(end);
-        let first_row = info.first_row;
-        let rows = first_row + u64::from(start)..first_row + u64::from(end);
-        let found = collection.view().chunks(rows)?;
-        if let Ok(chunks) = &found {
-            collection::check_chunks(chunks, id, start)?;
-        }
-        Ok(found)
+        collection::chunks_of(&collection.view(), &info, chunk_idx)
     }
 
     /// The row of each chunk hash, rows of replaced and deleted documents too as long as their vectors are kept.
@@ -194,15 +185,7 @@ impl Store {
     /// [`Error::NoCollection`]; [`Error::Row`] if the query has another width or is not finite; [`Error::Segment`] or
     /// [`Error::Corrupt`] if the text of a hit is damaged.
     pub fn search(&self, collection: &str, request: &Request) -> Result<Answer> {
-        let collection = self.collection(collection)?;
-        if request.asks_vector() {
-            check_vector(request.vector.iter().copied(), collection.space.full_width)
-                .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
-        }
-        if !(0.0..=1.0).contains(&request.diversity) {
-            return Err(Error::Diversity { found: request.diversity });
-        }
-        collection.view().search(request, collection.space.dims)
+        self.collection(collection)?.search(request)
     }
 
     /// How many rows of a collection are not yet in a segment; 0 if there is no such collection.

@@ -337,3 +337,27 @@ fn damaged_columns_are_an_error_that_names_the_segment_and_only_for_filters() {
     std::fs::write(&name, &bytes).unwrap();
     assert_eq!(Store::open(dir.path()).unwrap().count(NOTES, &filter).unwrap(), 1);
 }
+
+#[test]
+fn a_number_of_the_metadata_is_found_by_its_every_digit() {
+    // The nearest double of each is missed by a reader of JSON that rounds on the way.
+    let numbers = [31.245270191439438, 121.48791951161945, 1795537617.228187, 0.1 + 0.2];
+    let documents: Vec<Document> =
+        (0..).zip(numbers).map(|(n, x)| one_chunk(&format!("d{n}"), json!({ "x": x }))).collect();
+    let (dir, store) = store_of(&documents);
+    let check = |store: &Store| {
+        for (document, x) in documents.iter().zip(numbers) {
+            let info = store.document(NOTES, &document.id).unwrap().unwrap();
+            assert_eq!(info.meta["x"].as_f64(), Some(x));
+            let text = json!({ "=": ["x", x] }).to_string();
+            let from_json = Filter::from_json(&serde_json::from_str(&text).unwrap()).unwrap();
+            for filter in [from_json, Filter::parse(&format!("x = {x:?}")).unwrap()] {
+                assert_eq!(store.count(NOTES, &filter).unwrap(), 1, "{filter}");
+            }
+        }
+    };
+    check(&store);
+    store.seal(NOTES, &|| false).unwrap();
+    drop(store);
+    check(&Store::open(dir.path()).unwrap());
+}

@@ -219,3 +219,30 @@ fn a_database_that_is_just_being_made_is_not_there_to_read() {
     fs::remove_file(dir.path().join("MANIFEST")).unwrap();
     assert!(matches!(Access::open(dir.path()), Err(Error::Locked { .. })));
 }
+
+#[test]
+fn a_reader_answers_and_refuses_what_the_store_does() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.create(NOTES, &content::space()).unwrap();
+    store
+        .put(NOTES, &(0..5).map(|number| content::document(number, 0)).collect::<Vec<_>>())
+        .unwrap();
+    store.seal(NOTES, &|| false).unwrap();
+    let reader = Reader::open(dir.path()).unwrap();
+    let vector = content::unit_vector(1);
+    for request in [
+        Request::words("one word7 word8", 9),
+        Request::new(vector.clone(), 9).text("one word7 word8"),
+        Request::new(vector.clone(), 9),
+    ] {
+        let found = store.search(NOTES, &request).unwrap();
+        assert!(!found.hits.is_empty(), "{request:?}");
+        assert_eq!(reader.search(NOTES, &request).unwrap(), found);
+    }
+    let too_diverse = Request { diversity: 1.5, ..Request::new(vector, 9) };
+    for request in [too_diverse, Request::new(vec![0.0; 1], 9)] {
+        assert!(store.search(NOTES, &request).unwrap_err().is_invalid_input());
+        assert!(reader.search(NOTES, &request).unwrap_err().is_invalid_input());
+    }
+}

@@ -7,7 +7,6 @@ pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod embed;
 pub(crate) mod eval;
-mod explain;
 pub(crate) mod fields;
 pub(crate) mod fsck;
 pub(crate) mod get;

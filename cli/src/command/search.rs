@@ -1,15 +1,18 @@
 //! `gemmule search`: the passages that come closest to a question.
 
+mod explain;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::bail;
 use gemmule::engine::ingest::FileState;
+use gemmule::storage::Lexicon;
 use gemmule::{Answer, Collection, Filter, Hit, StoredChunk};
 use serde_json::{Value, json};
 
-use super::explain::{self, Explanation};
+use self::explain::Explanation;
 use super::{as_of, index, open_collection};
 use crate::args::{Global, Mode, Search};
 use crate::output::{Output, Usage};
@@ -62,7 +65,7 @@ pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyho
         }
         output.value(&value)?;
     } else {
-        print(&answer, &paths, flags.explain, output)?;
+        print(&answer, &paths, flags, output)?;
         if explanation.is_some() && !answer.hits.is_empty() {
             output.line("")?;
         }
@@ -171,7 +174,7 @@ pub(super) fn heading(chunk: &StoredChunk) -> Option<String> {
 fn print(
     answer: &Answer,
     paths: &HashMap<String, String>,
-    explains: bool,
+    flags: &Search,
     output: &mut Output,
 ) -> anyhow::Result<()> {
     if answer.hits.is_empty() && answer.n_left_out == 0 {
@@ -196,15 +199,29 @@ fn print(
             let heading = text::shortened(&heading, columns - indent.len());
             output.line(format_args!("{indent}{}", output.dim(&heading)))?;
         }
-        if explains {
+        if flags.explain {
             output.line(format_args!("{indent}{}", output.dim(&explain::hit_line(hit))))?;
         }
         let chunks = hit.before.iter().chain([&hit.chunk]).chain(&hit.after);
         for chunk in chunks {
             for line in text::snippet(&chunk.text, columns - indent.len(), SNIPPET_LINES) {
+                let line =
+                    if flags.mode == Mode::Vector { line } else { marked(&line, flags, output) };
                 output.line(format_args!("{indent}{line}"))?;
             }
         }
     }
     Ok(())
+}
+
+/// A line of a passage with the words that were looked for in bold.
+fn marked(line: &str, flags: &Search, output: &Output) -> String {
+    let mut marked = String::with_capacity(line.len());
+    let mut end = 0;
+    for found in Lexicon::marks(line, &flags.query) {
+        marked.push_str(&line[end..found.start]);
+        marked.push_str(&output.bold(&line[found.clone()]));
+        end = found.end;
+    }
+    marked + &line[end..]
 }

@@ -94,7 +94,10 @@ impl Inserter<'_> {
         target.set(self.codes, from);
         self.codes.score_many(links, target, scores);
         pool.reset(links.len());
-        links.iter().zip(&*scores).for_each(|(link, score)| pool.offer(*score, *link));
+        links
+            .iter()
+            .zip(&*scores)
+            .for_each(|(link, score)| pool.offer(*score, *link, &mut |_| true));
         links.clear();
         select.choose(self.codes, pool.best(), Lists::room(layer), links);
         locked.set(layer, links);
@@ -175,7 +178,7 @@ impl Searcher {
         self.pool.reset(ef);
         self.seen[start as usize] = self.now;
         codes.score_many(&[start], &self.target, &mut self.scores);
-        self.pool.offer(self.scores[0], start);
+        self.pool.offer(self.scores[0], start, &mut |_| true);
         while let Some(node) = self.pool.expand() {
             self.links.clear();
             for to in lists.links(node, layer) {
@@ -188,7 +191,7 @@ impl Searcher {
             }
             codes.score_many(&self.links, &self.target, &mut self.scores);
             for (link, score) in self.links.iter().zip(&self.scores) {
-                self.pool.offer(*score, *link);
+                self.pool.offer(*score, *link, &mut |_| true);
             }
         }
     }

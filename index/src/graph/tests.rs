@@ -1,6 +1,5 @@
 //! Walks over graphs small enough to see.
 
-use super::walk::rank;
 use super::*;
 use crate::mrl;
 use crate::score::{CodeRows, QueryCodes};
@@ -18,16 +17,6 @@ fn half_circle(n: usize) -> (Vec<i8>, Vec<f32>) {
     let rows: Vec<mrl::Codes> = rows.collect();
     let codes = rows.iter().flat_map(|row| row.codes.clone()).collect();
     (codes, rows.iter().map(|row| row.scale).collect())
-}
-
-#[test]
-fn ranks_follow_the_score_and_then_the_lower_node() {
-    let scores = [f32::NEG_INFINITY, -1.5, -0.1, 0.0, 1e-30, 0.2, 7.0, f32::INFINITY];
-    for pair in scores.windows(2) {
-        assert!(rank(pair[0], 0) < rank(pair[1], 9), "{pair:?}");
-    }
-    assert!(rank(0.5, 3) > rank(0.5, 4));
-    assert!(rank(f32::NAN, 0) < rank(f32::MIN, 1) && rank(-f32::NAN, 0) < rank(f32::MIN, 1));
 }
 
 #[test]

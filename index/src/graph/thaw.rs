@@ -98,7 +98,7 @@ impl Thaw {
                 codes.score_many(&self.around, &self.target, &mut self.scores);
                 self.pool.reset(self.around.len());
                 let scored = self.around.iter().zip(&self.scores);
-                scored.for_each(|(to, score)| self.pool.offer(*score, *to));
+                scored.for_each(|(to, score)| self.pool.offer(*score, *to, &mut |_| true));
                 self.select.choose(codes, self.pool.best(), most, &mut self.kept);
             }
             lists.lock(node).set(layer, &self.kept);

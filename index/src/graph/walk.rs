@@ -1,20 +1,16 @@
 //! Walks a frozen graph towards a query (the paper's algorithms 2 and 5).
 //!
-//! From the entry greedily down the upper layers, then best first through layer 0. All nodes met go
-//! into one list, best first, that ends with the worst of the `ef` best wanted ones: what would come
-//! behind it can no longer matter, and the walk is over when the links of all that is left were followed.
-//! Nodes that the caller does not want are walked through but not returned, so the fewer are wanted the
-//! longer the list and the walk, up to a limit.
+//! From the entry greedily down the upper layers, then best first through layer 0, with the nodes met in
+//! a [`Pool`]. Nodes that the caller does not want are walked through but not returned, so the fewer are
+//! wanted the longer the walk, up to a limit.
 //!
 //! All unvisited neighbours of a node are scored together, so that their codes are fetched from memory
-//! at once. A score and its node travel as one u64 ([`rank`]), compared in one instruction.
-//!
-//! Differs from the paper: one sorted list stands for its two heaps. It is short, so that inserting
-//! moves few bytes, and the next node to follow is found where the last one was.
+//! at once.
 
 use std::cell::Cell;
 
 use super::Graph;
+use super::pool::{Pool, rank};
 use crate::score::{CodeRows, QueryCodes, prefetch};
 
 /// How far a walk may go.
@@ -36,100 +32,6 @@ pub(crate) struct Walked {
     pub(crate) gave_up: bool,
     /// Whether every wanted node of the graph is in `best`.
     pub(crate) complete: bool,
-}
-
-/// A score above, its node below: greater is closer, and of equal scores the lower node is greater.
-/// A NaN is the lowest of all.
-pub(super) fn rank(score: f32, node: u32) -> u64 {
-    let score = if score.is_nan() { f32::NEG_INFINITY } else { score };
-    let bits = score.to_bits();
-    // The usual trick: flips all bits of a negative number, only the sign of a positive one.
-    let ordered = bits ^ (((bits as i32 >> 31) as u32) | 0x8000_0000);
-    (u64::from(ordered) << 32) | u64::from(!node)
-}
-
-/// A node met by a walk: its rank, moved up to make room for two flags below.
-///
-/// So nodes compare as their ranks do, whatever their flags.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Met(u64);
-
-/// Bits of a u32 that the number of a node, below [`MAX_ROWS`](crate::MAX_ROWS), leaves free.
-const N_FREE_BITS: u32 = crate::segment::MAX_ROWS.leading_zeros() - 31;
-
-impl Met {
-    /// The node's links have not been followed yet.
-    const OPEN: u64 = 1;
-    /// The node may be returned.
-    const WANTED: u64 = 2;
-
-    fn new(score: f32, node: u32) -> Met {
-        let ranked = rank(score, node);
-        Met(ranked >> 32 << 32 | u64::from((ranked as u32) << N_FREE_BITS) | Met::OPEN)
-    }
-
-    fn node(self) -> u32 {
-        !(self.0 as u32) >> N_FREE_BITS
-    }
-
-    fn is(self, flag: u64) -> bool {
-        self.0 & flag != 0
-    }
-}
-
-/// The nodes met that can still matter.
-#[derive(Default)]
-struct Pool {
-    met: Vec<Met>, // best first; once `n_wanted` is `ef` the last is wanted
-    n_wanted: usize,
-    next: usize, // no node before this one is open
-    n_met: usize,
-    n_dropped: usize, // of them, those that may have been wanted
-}
-
-impl Pool {
-    /// Takes a node in, unless `ef` better ones that are wanted are there already.
-    #[inline]
-    fn admit(&mut self, mut met: Met, ef: usize, wanted: &mut impl FnMut(u32) -> bool) {
-        self.n_met += 1;
-        let full = self.n_wanted == ef;
-        if full && self.met.last().is_some_and(|last| met < *last) {
-            self.n_dropped += 1;
-            return;
-        }
-        if wanted(met.node()) {
-            met.0 |= Met::WANTED;
-            self.n_wanted += 1;
-        }
-        let at = self.met.partition_point(|other| *other > met);
-        self.met.insert(at, met);
-        self.next = self.next.min(at);
-        if self.n_wanted > ef {
-            self.met.pop();
-            self.n_wanted -= 1;
-            self.n_dropped += 1;
-        }
-        while self.n_wanted == ef && self.met.pop_if(|last| !last.is(Met::WANTED)).is_some() {}
-    }
-
-    /// The best open node.
-    #[inline]
-    fn peek(&mut self) -> Option<u32> {
-        while !self.met.get(self.next)?.is(Met::OPEN) {
-            self.next += 1;
-        }
-        Some(self.met[self.next].node())
-    }
-
-    /// Closes the node that was peeked at.
-    fn close(&mut self) {
-        self.met[self.next].0 &= !Met::OPEN;
-    }
-
-    fn clear(&mut self) {
-        self.met.clear();
-        (self.n_wanted, self.next, self.n_met, self.n_dropped) = (0, 0, 0, 0);
-    }
 }
 
 /// What a walk needs for itself, kept by each thread for its next one.
@@ -164,7 +66,6 @@ impl Scratch {
         for word in self.touched.drain(..) {
             self.visited[word as usize] = 0;
         }
-        self.pool.clear();
     }
 }
 
@@ -201,17 +102,17 @@ fn walk_with(
         walked.complete = graph.n_nodes() == 0;
         return walked;
     }
+    scratch.pool.reset(ef);
     for (score, node) in descend(scratch, graph, codes, query, &mut walked.compared) {
         if scratch.first_time(node) {
-            scratch.pool.admit(Met::new(score, node), ef, &mut wanted);
+            scratch.pool.offer(score, node, &mut wanted);
         }
     }
-    while let Some(node) = scratch.pool.peek() {
+    while let Some(node) = scratch.pool.expand() {
         if walked.compared > limit {
             walked.gave_up = true;
             break;
         }
-        scratch.pool.close();
         scratch.fresh.clear();
         for to in graph.links(node) {
             if scratch.first_time(*to) {
@@ -226,12 +127,12 @@ fn walk_with(
         codes.score_many(&scratch.fresh, query, &mut scratch.scores);
         walked.compared += scratch.fresh.len();
         for (node, score) in scratch.fresh.iter().zip(&scratch.scores) {
-            scratch.pool.admit(Met::new(*score, *node), ef, &mut wanted);
+            scratch.pool.offer(*score, *node, &mut wanted);
         }
     }
     let pool = &scratch.pool;
-    walked.complete = pool.n_dropped == 0 && pool.n_met == graph.n_nodes();
-    walked.best = pool.met.iter().filter(|met| met.is(Met::WANTED)).map(|met| met.node()).collect();
+    walked.complete = pool.n_dropped() == 0 && pool.n_met() == graph.n_nodes();
+    walked.best = pool.best().map(|(node, _)| node).collect();
     walked
 }
 

@@ -4,7 +4,7 @@ use gemmule::storage::{CollectionStatus, Ranked};
 use gemmule::{Answer, Collection, Database, Hit};
 use serde_json::{Value, json};
 
-use super::status::recall;
+use crate::command::status::recall;
 use crate::text;
 
 /// What is to be told beside the answer itself.
