@@ -9,10 +9,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Need, PART_SUFFIX};
-use crate::draft::SUFFIX;
 use crate::error::{Error, Result, io};
-use crate::lock::Lock;
-use crate::recover::{self, ENGINE_DIR, SEGMENTS_DIR};
+use crate::open::lock::Lock;
+use crate::open::recover::{self, ENGINE_DIR, SEGMENTS_DIR};
+use crate::segments::draft::SUFFIX;
 use crate::store::Store;
 
 impl Store {

@@ -6,17 +6,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bincode::{Decode, Encode};
 
-use crate::bitmap::{BLOCK_ROWS, Bitmap};
 use crate::document::{DocumentInfo, StoredChunk, shorten};
 use crate::error::{Error, Result};
-use crate::key::Key;
 use crate::lexicon::RowWords;
-use crate::record;
-use crate::request::Request;
+use crate::records::key::Key;
+use crate::records::record;
+use crate::records::tree::{Batch, Tree};
 use crate::row::Run;
+use crate::search::request::Request;
+use crate::search::view::{Answer, View};
+use crate::segments::bitmap::{BLOCK_ROWS, Bitmap};
 use crate::space::Space;
-use crate::tree::{Batch, Tree};
-use crate::view::{Answer, View};
 use crate::write::check_vector;
 
 /// The payload of a collection's record, in this order.

@@ -8,8 +8,8 @@ use bincode::{Decode, Encode};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::key::Key;
-use crate::record::{self, MAX_PAYLOAD_BYTES};
+use crate::records::key::Key;
+use crate::records::record::{self, MAX_PAYLOAD_BYTES};
 
 /// Longest id of a document.
 pub(crate) const MAX_ID_BYTES: usize = 4096;

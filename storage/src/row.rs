@@ -11,8 +11,8 @@ use half::f16;
 use crate::document::{Chunk, StoredChunk};
 use crate::error::{Error, Result};
 use crate::filter::fields::Fields;
-use crate::key::Key;
-use crate::record;
+use crate::records::key::Key;
+use crate::records::record;
 
 /// What is kept beside a vector, in this order.
 #[derive(Encode, Decode)]

@@ -7,8 +7,8 @@ use index::SegmentStats;
 use crate::collection::Collection;
 use crate::disk;
 use crate::error::Result;
-use crate::key::{self, Tag};
-use crate::recover::{ENGINE_DIR, FORMAT};
+use crate::open::recover::{ENGINE_DIR, FORMAT};
+use crate::records::key::{self, Tag};
 use crate::space::Space;
 use crate::store::Store;
 

@@ -12,16 +12,16 @@ use half::f16;
 use crate::collection::{self, Collection, Ledger};
 use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
-use crate::key;
-use crate::lock::Lock;
-use crate::manifest;
-use crate::recover::{self, Recovered};
-use crate::request::Request;
+use crate::open::lock::Lock;
+use crate::open::recover::{self, Recovered};
+use crate::reader::manifest;
+use crate::records::key;
+use crate::records::tree::Tree;
 use crate::row;
-use crate::sealed::Sealed;
+use crate::search::request::Request;
+use crate::search::view::Answer;
+use crate::segments::sealed::Sealed;
 use crate::space::Space;
-use crate::tree::Tree;
-use crate::view::Answer;
 
 /// A database, open for reading and writing.
 ///

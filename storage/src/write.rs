@@ -12,15 +12,15 @@ use crate::disk::{self, Need};
 use crate::document::{Document, DocumentInfo, MAX_ID_BYTES, Source, shorten};
 use crate::error::{Error, Result, RowProblem};
 use crate::filter::fields::{self, Fields, MAX_META_DEPTH};
-use crate::key::{self, Key};
 use crate::lexicon::{Lexicon, RowWords};
-use crate::record::{self, MAX_PAYLOAD_BYTES};
+use crate::records::key::{self, Key};
+use crate::records::record::{self, MAX_PAYLOAD_BYTES};
+use crate::records::tree::Batch;
 use crate::row::{self, Run};
-use crate::seal;
+use crate::search::view::View;
+use crate::segments::seal;
 use crate::space::Space;
 use crate::store::{Store, Writer};
-use crate::tree::Batch;
-use crate::view::View;
 
 /// A batch is closed once it holds this many bytes.
 const BATCH_BYTES: usize = 8 << 20;

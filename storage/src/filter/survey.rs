@@ -10,11 +10,11 @@ use super::fields::Fields;
 use super::scalar::Scalar;
 use crate::document::{DocumentInfo, shorten};
 use crate::error::{Error, Result};
-use crate::key::{self, Tag};
 use crate::reader::Reader;
-use crate::sealed::Sealed;
+use crate::records::key::{self, Tag};
+use crate::search::view::View;
+use crate::segments::sealed::Sealed;
 use crate::store::Store;
-use crate::view::View;
 
 /// Values shown as examples of a field.
 const N_EXAMPLES: usize = 5;

@@ -16,7 +16,7 @@ use tantivy::directory::{
 };
 
 use crate::disk::PART_SUFFIX;
-use crate::map;
+use crate::disk::map;
 
 const CHECKSUM_BYTES: usize = 4;
 

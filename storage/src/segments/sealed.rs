@@ -9,16 +9,16 @@ use half::f16;
 use index::{Found, Query, RowId, RowSet, Search, Segment, SegmentError, SegmentStats, Shape};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::disk::map;
 use crate::document::{DocumentInfo, StoredChunk};
-use crate::draft::SUFFIX;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::filter::columns::{Columns, META};
-use crate::listing::{self, DOCS, Listing};
-use crate::map;
 use crate::row;
+use crate::segments::draft::SUFFIX;
+use crate::segments::listing::{self, DOCS, Listing};
+use crate::segments::texts::{HASH, TEXT, Texts};
 use crate::space::Space;
-use crate::texts::{HASH, TEXT, Texts};
 
 /// The payload of a segment's record, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -1,13 +1,13 @@
 //! Records that follow from others: what is damaged is worked out again.
 
-use crate::bitmap::{BLOCK_ROWS, Bitmap};
 use crate::collection::Ledger;
 use crate::document::DocumentInfo;
 use crate::error::Result;
-use crate::key::{self, Key, Tag};
-use crate::record;
-use crate::sealed::{Sealed, SegmentRecord};
-use crate::tree::Tree;
+use crate::records::key::{self, Key, Tag};
+use crate::records::record;
+use crate::records::tree::Tree;
+use crate::segments::bitmap::{BLOCK_ROWS, Bitmap};
+use crate::segments::sealed::{Sealed, SegmentRecord};
 
 /// Rows that are skipped when the next row is worked out: deleted rows have left no trace, and an id is never used twice.
 const SKIPPED_ROWS: u64 = 1 << 32;

@@ -8,12 +8,12 @@ use super::Check;
 use crate::disk::{self, Need};
 use crate::document::{DocumentInfo, StoredChunk, shorten};
 use crate::error::Result;
-use crate::key::Key;
-use crate::listing;
-use crate::rebuild::Documents;
+use crate::records::key::Key;
+use crate::records::tree::Batch;
+use crate::repair::rebuild::Documents;
 use crate::row;
-use crate::tree::Batch;
-use crate::view::View;
+use crate::search::view::View;
+use crate::segments::listing;
 
 /// What a walk over all live rows found.
 #[derive(Default)]

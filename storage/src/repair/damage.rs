@@ -7,14 +7,14 @@ use std::process::{Command, Stdio};
 use half::f16;
 use tempfile::TempDir;
 
-use crate::key::{Key, Tag};
-use crate::record;
-use crate::sealed::{Sealed, SegmentRecord};
-use crate::tree::{Batch, Tree};
+use crate::records::key::{Key, Tag};
+use crate::records::record;
+use crate::records::tree::{Batch, Tree};
+use crate::segments::sealed::{Sealed, SegmentRecord};
 use crate::{Chunk, Document, Error, Request, Space, Store};
 
 const WIDTH: usize = 8;
-const NUMBER: u32 = crate::key::FIRST_COLLECTION;
+const NUMBER: u32 = crate::records::key::FIRST_COLLECTION;
 
 fn space() -> Space {
     Space {
@@ -317,7 +317,7 @@ fn a_crash_at_any_step_of_swapping_sled_leaves_all_records() {
     fs::rename(path("sled"), path("sled.part")).unwrap();
     check();
     fs::create_dir(path("sled.part")).unwrap();
-    crate::swap::finish(&path("sled")).unwrap();
+    crate::records::swap::finish(&path("sled")).unwrap();
     check();
 }
 
@@ -364,7 +364,7 @@ fn a_disk_that_fills_behind_the_check_is_an_error_and_no_acknowledged_batch_is_l
     assert!(mount("remount,size=64m"));
     let tree = Tree::open(&sled).unwrap();
     let mut n_rows = 0;
-    tree.scan(&crate::key::prefix(NUMBER, Tag::Row), &mut |found, payload| {
+    tree.scan(&crate::records::key::prefix(NUMBER, Tag::Row), &mut |found, payload| {
         assert_eq!((found, payload?.len()), (key(n_rows), 5_000));
         n_rows += 1;
         Ok(())

@@ -3,6 +3,8 @@
 //! sled panics when the disk is full, in places that cannot be caught well, so each write first asks whether there is
 //! room for it and for a reserve. Another program can still take that room in between; the reserve is there for that.
 
+pub(crate) mod map;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;

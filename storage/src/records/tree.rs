@@ -27,9 +27,9 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{self, Need};
 use crate::error::{Error, Result, io};
-use crate::key::{Key, PART_BYTES as PART_NUMBER_BYTES};
-use crate::record;
-use crate::swap;
+use crate::records::key::{Key, PART_BYTES as PART_NUMBER_BYTES};
+use crate::records::record;
+use crate::records::swap;
 
 /// sled's page cache. Not a hard bound, by its documentation.
 const CACHE_BYTES: u64 = 64 << 20;

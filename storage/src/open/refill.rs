@@ -7,8 +7,8 @@ use crate::collection;
 use crate::document::StoredChunk;
 use crate::error::{Error, Result};
 use crate::lexicon::{Lexicon, RowWords, TAIL_ROWS};
-use crate::tree::Tree;
-use crate::view::View;
+use crate::records::tree::Tree;
+use crate::search::view::View;
 
 /// Opens the lexicon of a collection and reads the words of the rows that are not in it. A damaged one is made again; so
 /// is one that was removed.

@@ -7,14 +7,14 @@
 use crate::collection::Collection;
 use crate::disk::{self, Need};
 use crate::document::DocumentInfo;
-use crate::draft::{self, Draft};
 use crate::error::Result;
-use crate::key::Key;
-use crate::record;
+use crate::records::key::Key;
+use crate::records::record;
+use crate::records::tree::Batch;
 use crate::row;
+use crate::search::view::View;
+use crate::segments::draft::{self, Draft};
 use crate::store::{Store, Writer};
-use crate::tree::Batch;
-use crate::view::View;
 
 /// Scanning this many rows costs less than searching one more segment.
 const CHEAP_TO_SCAN: usize = 4096;

@@ -15,11 +15,11 @@ use crate::disk::{self, Need};
 use crate::error::{Error, Result};
 use crate::filter::columns::{Columns, META};
 use crate::filter::fields::Fields;
-use crate::listing::{self, DOCS};
 use crate::row;
-use crate::sealed::{Sealed, SegmentRecord};
+use crate::segments::listing::{self, DOCS};
+use crate::segments::sealed::{Sealed, SegmentRecord};
+use crate::segments::texts::{self, HASH, SUMS, TEXT};
 use crate::space::Space;
-use crate::texts::{self, HASH, SUMS, TEXT};
 
 /// How the names of segment files end.
 pub(crate) const SUFFIX: &str = ".seg";

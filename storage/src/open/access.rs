@@ -7,13 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
 use crate::filter::{Field, Filter};
-use crate::lock;
+use crate::open::lock;
 use crate::reader::Reader;
-use crate::request::Request;
+use crate::search::request::Request;
+use crate::search::view::Answer;
 use crate::space::Space;
 use crate::status::Status;
 use crate::store::Store;
-use crate::view::Answer;
 
 /// Who has the database open for less than this is waited for, as long as that: it may be reading only, and a reader
 /// beside it would not see what is not sealed.

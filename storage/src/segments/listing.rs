@@ -6,8 +6,8 @@
 
 use crate::document::DocumentInfo;
 use crate::error::{Error, Result};
-use crate::key::Key;
-use crate::texts::{self, Texts};
+use crate::records::key::Key;
+use crate::segments::texts::{self, Texts};
 
 /// Tag of the section.
 pub(crate) const DOCS: [u8; 4] = *b"DOCS";

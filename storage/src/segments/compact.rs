@@ -2,8 +2,8 @@
 
 use crate::disk;
 use crate::error::Result;
-use crate::merge::{groups, merge, sweep};
-use crate::recover::ENGINE_DIR;
+use crate::open::recover::ENGINE_DIR;
+use crate::segments::merge::{groups, merge, sweep};
 use crate::store::Store;
 
 /// What a compaction did.

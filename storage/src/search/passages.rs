@@ -6,7 +6,7 @@ use half::f16;
 
 use crate::document::StoredChunk;
 use crate::error::Result;
-use crate::view::{Hit, View};
+use crate::search::view::{Hit, View};
 
 /// Chooses `k` hits one by one, each time the one that scores best after what it shares with those chosen before
 /// (maximal marginal relevance, Carbonell and Goldstein 1998): `(1 - d) * score - d * likeness`, `d` in 0 to 1.

@@ -14,19 +14,19 @@ use std::sync::Arc;
 use crate::collection::{self, Change, Collection};
 use crate::disk::{self, Need, PART_SUFFIX};
 use crate::document::DocumentInfo;
-use crate::draft::SUFFIX;
 use crate::error::{Result, io};
-use crate::key::{self, Key, Tag};
-use crate::manifest;
-use crate::merge;
-use crate::rebuild::Documents;
-use crate::record;
+use crate::reader::manifest;
+use crate::records::key::{self, Key, Tag};
+use crate::records::record;
+use crate::records::tree::Batch;
+use crate::repair::rebuild::Documents;
+use crate::repair::salvage::{Salvage, salvage};
 use crate::row;
-use crate::salvage::{Salvage, salvage};
-use crate::sealed::{Sealed, SegmentRecord};
+use crate::search::view::View;
+use crate::segments::draft::SUFFIX;
+use crate::segments::merge;
+use crate::segments::sealed::{Sealed, SegmentRecord};
 use crate::store::{Store, Writer};
-use crate::tree::Batch;
-use crate::view::View;
 
 /// Something that a full check found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,25 +16,25 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::bitmap::Bitmap;
 use crate::collection::{self, Collection, CollectionRecord, Ledger};
 use crate::disk::{self, Need, PART_SUFFIX};
-use crate::draft::SUFFIX;
 use crate::error::{Error, Result, io};
 use crate::filter::fields::Fields;
-use crate::key::{self, FIRST_COLLECTION, Key, Tag};
 use crate::lexicon::{LEXICON_DIR, Lexicon};
-use crate::lock::{self, Lock};
-use crate::manifest;
-use crate::rebuild;
-use crate::record;
-use crate::refill::refill;
+use crate::open::lock::{self, Lock};
+use crate::open::refill::refill;
+use crate::reader::manifest;
+use crate::records::key::{self, FIRST_COLLECTION, Key, Tag};
+use crate::records::record;
+use crate::records::swap;
+use crate::records::tree::Tree;
+use crate::repair::rebuild;
 use crate::row::{self, Run};
-use crate::sealed::{Sealed, SegmentRecord};
+use crate::search::view::View;
+use crate::segments::bitmap::Bitmap;
+use crate::segments::draft::SUFFIX;
+use crate::segments::sealed::{Sealed, SegmentRecord};
 use crate::space::Space;
-use crate::swap;
-use crate::tree::Tree;
-use crate::view::View;
 
 /// The version of the format that this program reads and writes.
 pub(crate) const FORMAT: u32 = 0;

@@ -1,7 +1,7 @@
 //! What is asked of a collection.
 
 use crate::filter::Filter;
-use crate::fuse::Fusion;
+use crate::search::fuse::Fusion;
 
 /// A search.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +89,9 @@ impl Request {
     /// Rows that each side finds, so that the best `k` of both together are among them.
     pub(crate) fn depth(&self, k: usize) -> usize {
         match self.asks_vector() && self.asked_text().is_some() {
-            true => k.saturating_mul(crate::fuse::DEPTH_FACTOR).max(crate::fuse::DEPTH),
+            true => {
+                k.saturating_mul(crate::search::fuse::DEPTH_FACTOR).max(crate::search::fuse::DEPTH)
+            }
             false => k,
         }
     }

@@ -7,24 +7,26 @@
 //! The writer may replace a segment and unlink its file after a reader has read the manifest and before it has opened the
 //! file. There is a newer manifest then, so the reader begins again. A file that is mapped stays readable.
 
+pub(crate) mod manifest;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use self::manifest::Manifest;
 use crate::collection::{self, Collection, CollectionRecord};
 use crate::document::{DocumentInfo, StoredChunk, shorten};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
-use crate::listing;
-use crate::manifest::{self, Manifest};
-use crate::recover::{self, FORMAT, SEGMENTS_DIR};
-use crate::request::Request;
-use crate::sealed::Sealed;
+use crate::open::recover::{self, FORMAT, SEGMENTS_DIR};
+use crate::search::request::Request;
+use crate::search::view::{Answer, View};
+use crate::segments::listing;
+use crate::segments::sealed::Sealed;
 use crate::space::Space;
 use crate::status::{self, Status};
-use crate::view::{Answer, View};
 
 /// A database, open for reading beside its writer.
 ///

@@ -15,12 +15,12 @@ use crate::document::StoredChunk;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::filter::fields::Fields;
-use crate::fuse::{Fused, Fusion, Ranked, fuse};
 use crate::lexicon::Lexicon;
-use crate::passages;
-use crate::request::Request;
 use crate::row::{self, Run};
-use crate::sealed::Sealed;
+use crate::search::fuse::{Fused, Fusion, Ranked, fuse};
+use crate::search::passages;
+use crate::search::request::Request;
+use crate::segments::sealed::Sealed;
 
 /// What a search found.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,12 +12,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bincode::{Decode, Encode};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::bitmap::Bitmap;
 use crate::collection::{Collection, Ledger};
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::record;
-use crate::sealed::{Sealed, SegmentRecord};
+use crate::records::record;
+use crate::segments::bitmap::Bitmap;
+use crate::segments::sealed::{Sealed, SegmentRecord};
 use crate::space::Space;
 
 /// The file's name.

@@ -13,7 +13,7 @@ use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
 use crate::error::{Error, Result};
-use crate::key::Key;
+use crate::records::key::Key;
 
 /// Largest value that sled is given.
 pub(crate) const PART_BYTES: usize = 7 * 1024;

@@ -12,13 +12,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::collection::{Collection, Ledger};
 use crate::document::StoredChunk;
-use crate::draft::Draft;
 use crate::error::Result;
 use crate::filter::fields::Fields;
-use crate::rebuild::Documents;
+use crate::repair::rebuild::Documents;
 use crate::row;
-use crate::sealed::Sealed;
-use crate::texts::{SUMS, TEXT, Texts};
+use crate::segments::draft::Draft;
+use crate::segments::sealed::Sealed;
+use crate::segments::texts::{SUMS, TEXT, Texts};
 
 /// A segment in parts that are good.
 pub(crate) struct Salvage<'a> {

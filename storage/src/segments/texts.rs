@@ -15,7 +15,7 @@ pub(crate) const SUMS: [u8; 4] = *b"SUMS";
 /// A block is closed once it has this many bytes before compression.
 const BLOCK_BYTES: usize = 16 * 1024;
 /// Larger blocks are taken for damage: a block holds at most one row beyond [`BLOCK_BYTES`].
-const MAX_BLOCK_BYTES: usize = BLOCK_BYTES + 4 + crate::record::MAX_PAYLOAD_BYTES;
+const MAX_BLOCK_BYTES: usize = BLOCK_BYTES + 4 + crate::records::record::MAX_PAYLOAD_BYTES;
 
 // TEXT: number of blocks u32, then the directory, one entry a block, then the blocks. An entry: first row's position
 // u32 at 0, compressed block's end u64 at 4 (counted from the end of the directory), length before compression u32 at 12.

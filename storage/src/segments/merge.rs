@@ -17,18 +17,18 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::bitmap::{BLOCK_ROWS, Bitmap};
 use crate::collection::Collection;
 use crate::disk::{self, Need};
-use crate::draft::{self, Draft};
 use crate::error::Result;
-use crate::key::Key;
-use crate::plan::plan;
-use crate::record;
-use crate::sealed::Sealed;
+use crate::records::key::Key;
+use crate::records::record;
+use crate::records::tree::Batch;
+use crate::search::view::View;
+use crate::segments::bitmap::{BLOCK_ROWS, Bitmap};
+use crate::segments::draft::{self, Draft};
+use crate::segments::plan::plan;
+use crate::segments::sealed::Sealed;
 use crate::store::{Store, Writer};
-use crate::tree::Batch;
-use crate::view::View;
 
 impl Store {
     /// Does one step of merging if one is worth it: some small segments become one, or one that is more than a fifth dead
