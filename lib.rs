@@ -264,6 +264,22 @@ impl Collection {
         Ok(self.access.store()?.compact(&self.name, cancelled)?)
     }
 
+    /// Gives it codes of another width, cut from the rows that are kept: nothing is embedded. Compacts it; once
+    /// `cancelled` says so it ends early, and another call goes on.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the model was not trained for this width; [`Error::Storage`].
+    pub fn reindex(
+        &mut self,
+        dims: usize,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Compacted> {
+        let dims = self.embedder()?.width(Some(dims))?;
+        let done = self.access.store()?.reindex(&self.name, dims, cancelled)?;
+        self.space.dims = dims;
+        Ok(done)
+    }
+
     /// Begins a search.
     pub fn search(&self, query: impl Into<String>) -> Search<'_> {
         let (query, request) = (query.into(), storage::Request::new(Vec::new(), 10));

@@ -64,6 +64,7 @@ pub(crate) enum Command {
     /// Nothing is lost by stopping it. It needs room for the new segment beside the old ones.
     #[command(after_help = "Example: gemmule compact")]
     Compact,
+    Reindex(Reindex),
     Fsck(Fsck),
     Backup(Backup),
     Restore(Restore),
@@ -71,6 +72,18 @@ pub(crate) enum Command {
     Bench(Bench),
     Completions(Completions),
     Man(Man),
+}
+
+/// Search the collection at another width. Nothing is embedded: full-width vectors are kept.
+///
+/// Makes one segment of it, as `compact`. If it is stopped, searches use the old width where they must, and the
+/// same command goes on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule reindex --dims 128")]
+pub(crate) struct Reindex {
+    /// One of the model's widths.
+    #[arg(long, value_name = "N")]
+    pub(crate) dims: usize,
 }
 
 /// Add files to the collection; run it again and only what changed is read and embedded.

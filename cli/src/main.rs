@@ -61,6 +61,7 @@ fn run(args: &Args, output: &mut Output) -> anyhow::Result<Done> {
         Command::Fields => command::fields::run(global, output),
         Command::Delete(flags) => command::delete::run(global, flags, output),
         Command::Compact => command::compact::run(global, output),
+        Command::Reindex(flags) => command::reindex::run(flags, global, output),
         Command::Fsck(flags) => command::fsck::run(global, flags, output),
         Command::Backup(flags) => command::backup::run(global, flags, output),
         Command::Restore(flags) => command::restore::run(global, flags, output),

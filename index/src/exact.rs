@@ -8,7 +8,6 @@ use std::collections::BinaryHeap;
 
 use half::f16;
 
-use crate::query::Query;
 use crate::score::dot_f16;
 
 /// A candidate of a top-k list; the greatest is the worst, so that a max-heap gives up the worst.
@@ -90,12 +89,12 @@ impl<R: Ord + Copy> Best<R> {
 /// If a row is not as wide as the query.
 pub fn scan<'a>(
     rows: impl Iterator<Item = (u64, &'a [f16])>,
-    query: &Query,
+    query: &[f32],
     k: usize,
 ) -> Vec<(u64, f32)> {
     let mut best = Best::new(k);
     for (id, row) in rows {
-        best.offer(id, dot_f16(row, query.full()));
+        best.offer(id, dot_f16(row, query));
     }
     best.into_sorted()
 }
@@ -132,8 +131,8 @@ mod tests {
         let rows: Vec<[f16; 2]> =
             [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]].map(|row| row.map(f16::from_f32)).to_vec();
         let ids = [7u64, 8, 9];
-        let query = Query::new(&[0.0, 1.0], 1);
-        let found = scan(ids.into_iter().zip(rows.iter().map(|row| &row[..])), &query, 2);
+        let rows = rows.iter().map(|row| &row[..]);
+        let found = scan(ids.into_iter().zip(rows), &[0.0, 1.0], 2);
         assert_eq!(found[0], (8, 1.0));
         assert_eq!(found[1].0, 9);
     }

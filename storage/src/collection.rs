@@ -1,4 +1,4 @@
-//! One collection: what never changes about it, the view that searches read, and what only the writer knows.
+//! One collection: its name and space, the view that searches read, and what only the writer knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -30,14 +30,25 @@ pub(crate) struct CollectionRecord {
 pub(crate) struct Collection {
     pub(crate) number: u32,
     pub(crate) name: String,
-    pub(crate) space: Space,
+    /// Only the width of its codes ever changes.
+    space: RwLock<Arc<Space>>,
     view: RwLock<Arc<View>>,
 }
 
 impl Collection {
     pub(crate) fn new(number: u32, record: CollectionRecord, view: View) -> Collection {
         let CollectionRecord { name, space } = record;
+        let space = RwLock::new(Arc::new(space));
         Collection { number, name, space, view: RwLock::new(Arc::new(view)) }
+    }
+
+    pub(crate) fn space(&self) -> Arc<Space> {
+        Arc::clone(&self.space.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on new segments have codes of this space. The caller has put it on disk.
+    pub(crate) fn set_space(&self, space: Space) {
+        *self.space.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(space);
     }
 
     /// The current view; it stays as it is while it is held.
@@ -56,13 +67,13 @@ impl Collection {
     /// The answer to a request, from the current view.
     pub(crate) fn search(&self, request: &Request) -> Result<Answer> {
         if request.asks_vector() {
-            check_vector(request.vector.iter().copied(), self.space.full_width)
+            check_vector(request.vector.iter().copied(), self.space().full_width)
                 .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
         }
         if !(0.0..=1.0).contains(&request.diversity) {
             return Err(Error::Diversity { found: request.diversity });
         }
-        self.view().search(request, self.space.dims)
+        self.view().search(request)
     }
 
     /// Makes `view` the current one. The lock is held for the swap alone.

@@ -246,6 +246,16 @@ impl Error {
                 f,
                 "{name:?} cannot name a collection: use 1 to 64 letters, digits, '_', '.' or '-'"
             ),
+            Error::Space { collection, existing, asked }
+                if existing.agrees_with(&Space { dims: existing.dims, ..(**asked).clone() }) =>
+            {
+                write!(
+                    f,
+                    "collection {collection:?} is searched at width {}, not {}; \
+                     reindex gives it another width without embedding anything",
+                    existing.dims, asked.dims
+                )
+            }
             Error::Space { collection, existing, asked } => write!(
                 f,
                 "collection {collection:?} holds vectors of {existing}, not of {asked}; \

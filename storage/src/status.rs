@@ -118,7 +118,7 @@ pub(crate) fn of(
     let live = |segment: &SegmentStatus| segment.rows - segment.dead;
     CollectionStatus {
         name: collection.name.clone(),
-        space: collection.space.clone(),
+        space: collection.space().as_ref().clone(),
         documents: n_documents,
         chunks: unsealed + segments.iter().map(live).sum::<usize>(),
         unsealed,

@@ -80,7 +80,7 @@ impl Store {
     /// None at present.
     pub fn collections(&self) -> Result<Vec<(String, Space)>> {
         let collections = self.all().into_iter();
-        Ok(collections.map(|each| (each.name.clone(), each.space.clone())).collect())
+        Ok(collections.map(|each| (each.name.clone(), each.space().as_ref().clone())).collect())
     }
 
     /// The space of a collection, if there is such a collection.
@@ -88,7 +88,7 @@ impl Store {
     /// # Errors
     /// None at present.
     pub fn space(&self, collection: &str) -> Result<Option<Space>> {
-        Ok(self.find(collection).map(|found| found.space.clone()))
+        Ok(self.find(collection).map(|found| found.space().as_ref().clone()))
     }
 
     /// A document without its chunks.

@@ -41,12 +41,12 @@ impl Store {
         space.check()?;
         let mut writer = self.writer();
         if let Some(existing) = self.find(collection) {
-            if existing.space.agrees_with(space) {
+            if existing.space().agrees_with(space) {
                 return Ok(());
             }
             return Err(Error::Space {
                 collection: collection.to_owned(),
-                existing: Box::new(existing.space.clone()),
+                existing: Box::new(existing.space().as_ref().clone()),
                 asked: Box::new(space.clone()),
             });
         }
@@ -79,7 +79,7 @@ impl Store {
     pub fn put(&self, collection: &str, documents: &[Document]) -> Result<()> {
         let collection = self.collection(collection)?;
         for document in documents {
-            check_document(document, &collection.space)?;
+            check_document(document, &collection.space())?;
         }
         let mut writer = self.writer();
         let mut seen = HashSet::new();
@@ -115,7 +115,7 @@ impl Store {
         }
         let info = DocumentInfo::new(document, change.next_row);
         change.batch.put(&Key::document(number, &document.id), &info.encode()?);
-        let mut run = Run::new(change.next_row, collection.space.full_width);
+        let mut run = Run::new(change.next_row, collection.space().full_width);
         let mut words = Vec::new();
         for (chunk_idx, (chunk, row)) in document.chunks.iter().zip(change.next_row..).enumerate() {
             let row_info = row::encode_info(&document.id, chunk_idx as u32, chunk);

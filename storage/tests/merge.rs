@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use storage::{Request, Store};
 use tempfile::TempDir;
 
-use crate::content::{self, NOTES};
+use crate::content::{self, NOTES, WIDTH};
 use crate::model::{Model, check_compact};
 
 fn create(dir: &Path) -> Store {
@@ -115,6 +115,48 @@ fn what_is_written_while_a_merge_is_at_work_is_there_after_it() {
     assert!(store.merge(NOTES, &|| false).unwrap());
     model.check(&store);
     check_compact(&store, dir.path());
+}
+
+/// The width of the codes of each segment.
+fn code_widths(store: &Store) -> Vec<u64> {
+    let segments = store.status().unwrap().collections.remove(0).segments;
+    let width = |stats: &storage::SegmentStats| {
+        let codes = stats.parts.iter().find(|part| part.part.to_string() == "\".cod\"").unwrap();
+        codes.bytes / stats.nodes as u64
+    };
+    segments.iter().map(|each| width(&each.stats)).collect()
+}
+
+#[test]
+fn a_collection_gets_codes_of_another_width_step_by_step() {
+    let dir = TempDir::new().unwrap();
+    let store = create(dir.path());
+    let mut model = Model::default();
+    put_and_seal(&store, &mut model, 0..6, 1);
+    put_and_seal(&store, &mut model, 6..12, 1);
+    let narrow = content::space().dims as u64;
+    assert_eq!(code_widths(&store), [narrow, narrow]);
+    for dims in [0, WIDTH + 1] {
+        let error = store.reindex(NOTES, dims, &|| false).unwrap_err();
+        assert!(matches!(error, storage::Error::Width { .. }), "{error}");
+    }
+    assert!(!store.reindex(NOTES, WIDTH, &|| true).unwrap().complete);
+    assert_eq!(code_widths(&store), [narrow, narrow], "stopped before the first segment");
+    // What comes now has the new width, and both are searched side by side.
+    put_and_seal(&store, &mut model, 12..18, 1);
+    assert_eq!(code_widths(&store), [narrow, narrow, WIDTH as u64]);
+    model.check(&store);
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.space(NOTES).unwrap().unwrap().dims, WIDTH);
+    model.check(&store);
+    assert!(store.compact(NOTES, &|| false).unwrap().complete, "a compaction finishes it");
+    assert_eq!(code_widths(&store), [WIDTH as u64]);
+    model.check(&store);
+    assert!(store.reindex(NOTES, 1, &|| false).unwrap().complete);
+    model.check(&store);
+    drop(store);
+    model.check(&Store::open(dir.path()).unwrap());
 }
 
 #[test]

@@ -25,6 +25,8 @@ enum Operation {
     Seal,
     Merge,
     Compact,
+    /// To codes of another width; stopped before anything is written anew if it says so.
+    Reindex(usize, bool),
     /// A copy is made and opened.
     Backup,
     /// The directory is copied as it is, and the copy opened.
@@ -40,6 +42,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::Seal),
         1 => Just(Operation::Merge),
         1 => Just(Operation::Compact),
+        1 => (1..=WIDTH, any::<bool>()).prop_map(|(dims, stops)| Operation::Reindex(dims, stops)),
         1 => Just(Operation::Backup),
         1 => Just(Operation::Crash),
         1 => Just(Operation::Reopen),
@@ -379,6 +382,14 @@ fn run(operations: &[Operation]) {
                 assert!(store.compact(NOTES, &|| false).unwrap().complete);
                 model.seal();
                 check_compact(&store, &path);
+            }
+            Operation::Reindex(dims, stops) => {
+                store.reindex(NOTES, *dims, &|| *stops).unwrap();
+                assert_eq!(store.space(NOTES).unwrap().unwrap().dims, *dims);
+                if !stops {
+                    model.seal();
+                    check_compact(&store, &path);
+                }
             }
             Operation::Backup => {
                 let _ = fs::remove_dir_all(&copy);

@@ -75,6 +75,21 @@ fn compaction_gives_space_back_and_answers_stay() {
     place.run(&["compact", "--collection", "none"]).expect_error(1, &["'none'", "default"]);
 }
 
+#[test]
+fn another_width_needs_no_embedding_and_answers_stay() {
+    let place = with_segment();
+    let found = answer(&place);
+    let refused = place.run(&["index", "docs", "--dims", "128"]);
+    refused.expect_error(1, &["384", "128", "reindex"]);
+    place.run(&["reindex", "--dims", "100"]).expect_error(1, &["100", "384", "128"]);
+    assert_eq!(place.json(&["reindex", "--dims", "128"])["complete"], true);
+    assert_eq!(collection(&place)["dims"], 128);
+    assert_eq!(answer(&place), found);
+    let again = place.json(&["index", "docs"]);
+    assert_eq!(totals(&again, ["unchanged"]), [N_FILES as u64], "{again}");
+    assert_eq!(place.json(&["fsck"])["findings"], Value::Array(Vec::new()));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_stopped_compaction_loses_nothing() {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use gemmule::Compacted;
 use serde_json::json;
 
 use super::{collection_of, open_to_change};
@@ -14,7 +15,11 @@ pub(crate) fn run(global: &Global, output: &mut Output) -> anyhow::Result<Done> 
     let began = Instant::now();
     let db = open_to_change(global)?;
     let done = collection_of(&db, global)?.compact(&interrupt::is_asked)?;
-    let seconds = began.elapsed().as_secs_f64();
+    report(&done, began.elapsed().as_secs_f64(), output)
+}
+
+/// Tells what a compaction did.
+pub(super) fn report(done: &Compacted, seconds: f64, output: &mut Output) -> anyhow::Result<Done> {
     if output.json {
         output.value(&json!({
             "complete": done.complete,

@@ -49,7 +49,7 @@ fn query(shape: Shape, number: usize) -> Query {
 /// What a search must answer: every row scored by itself.
 fn expected(shape: Shape, n_rows: usize, query: &Query, k: usize) -> Vec<(u64, f32)> {
     let rows: Vec<Vec<f16>> = (0..n_rows).map(|number| row(number, shape.full)).collect();
-    scan(rows.iter().enumerate().map(|(n, row)| (id_of(n), &row[..])), query, k)
+    scan(rows.iter().enumerate().map(|(n, row)| (id_of(n), &row[..])), query.full(), k)
 }
 
 fn ids_and_scores(segment: &Segment, found: &Found) -> Vec<(u64, f32)> {

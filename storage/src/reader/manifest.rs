@@ -77,7 +77,7 @@ pub(crate) fn write<'a>(
         Entry {
             number: collection.number,
             name: collection.name.clone(),
-            space: collection.space.clone(),
+            space: collection.space().as_ref().clone(),
             segments: view.sealed().iter().map(Sealed::record).cloned().collect(),
             tombstones: tombstones.map(|(block, bitmap)| (*block, bitmap.to_block())).collect(),
         }

@@ -83,7 +83,7 @@ impl Reader {
     pub fn collections(&self) -> Result<Vec<(String, Space)>> {
         let state = self.state();
         let collections = state.collections.values();
-        Ok(collections.map(|each| (each.name.clone(), each.space.clone())).collect())
+        Ok(collections.map(|each| (each.name.clone(), each.space().as_ref().clone())).collect())
     }
 
     /// The space of a collection, if there is such a collection.
@@ -91,7 +91,7 @@ impl Reader {
     /// # Errors
     /// None at present.
     pub fn space(&self, collection: &str) -> Result<Option<Space>> {
-        Ok(self.state().collections.get(collection).map(|found| found.space.clone()))
+        Ok(self.state().collections.get(collection).map(|found| found.space().as_ref().clone()))
     }
 
     /// A document without its chunks, as it was when it was sealed.

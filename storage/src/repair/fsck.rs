@@ -201,16 +201,18 @@ impl Check<'_> {
                 .and_then(|p| p.map(|p| record::decode::<SegmentRecord>(key, &p)).transpose());
             let found = match &read {
                 Ok(Some(record)) => {
-                    Sealed::adopt(&dir, &record.name, first_row, &self.collection.space)
+                    Sealed::adopt(&dir, &record.name, first_row, &self.collection.space())
                 }
                 _ => disk::names_in(&dir)?
                     .into_iter()
                     .filter(|name| name.ends_with(SUFFIX))
-                    .find_map(|name| Sealed::adopt(&dir, &name, first_row, &self.collection.space)),
+                    .find_map(|name| {
+                        Sealed::adopt(&dir, &name, first_row, &self.collection.space())
+                    }),
             };
             let problem = match read {
                 Ok(Some(record)) => {
-                    let opened = Sealed::open(&dir, record, &self.collection.space);
+                    let opened = Sealed::open(&dir, record, &self.collection.space());
                     opened.err().map_or_else(
                         || "it was not there when opening".to_owned(),
                         |e| e.to_string(),
@@ -291,7 +293,7 @@ impl Check<'_> {
         let mut damaged: Vec<(Key, String, &str)> = Vec::new();
         tree.scan(&key::prefix(number, Tag::Row), &mut |key, payload| {
             let Key::Row { row, .. } = key else { return Ok(()) };
-            let width = self.collection.space.full_width;
+            let width = self.collection.space().full_width;
             let read = payload.and_then(|payload| row::decode_row(&key, &payload, width));
             if let Err(error) = read.and_then(|(info, _)| row::decode_info(row, &info)) {
                 damaged.push((key, error.to_string(), "a repair removes it, and its document"));
@@ -327,8 +329,13 @@ impl Check<'_> {
                     batch.put(&key, &bitmap.to_block());
                 }
                 Key::Collection { .. } => {
-                    let Collection { name, space, .. } = &*self.collection;
-                    batch.put(&key, &collection::encode_collection(name, space));
+                    batch.put(
+                        &key,
+                        &collection::encode_collection(
+                            &self.collection.name,
+                            &self.collection.space(),
+                        ),
+                    );
                 }
                 _ => batch.put(&key, &ledger.next_row.to_le_bytes()),
             }

@@ -49,7 +49,7 @@ pub(crate) fn salvage<'a>(
         .readable
         .iter()
         .filter(|info| info.n_chunks > 0 && sealed.rows().contains(&info.first_row));
-    let mut draft = Draft::new(&collection.space, xxh3_64(sealed.name().as_bytes()));
+    let mut draft = Draft::new(collection.space(), xxh3_64(sealed.name().as_bytes()));
     let (mut without_vector, mut lost) = (Vec::new(), Vec::new());
     let mut lost_rows = Vec::new();
     let mut fields = HashMap::new();
@@ -66,7 +66,7 @@ pub(crate) fn salvage<'a>(
         draft.push_document(&info.id, &info.encode()?);
         fields.insert(&*info.id, Fields::of_document(info));
     }
-    let zeros = vec![f16::ZERO; collection.space.full_width];
+    let zeros = vec![f16::ZERO; collection.space().full_width];
     for (row, kept) in &rows {
         let at = lost_rows.partition_point(|lost| lost.end <= *row);
         let is_lost = lost_rows.get(at).is_some_and(|lost| lost.contains(row));

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use half::f16;
-use index::{EF_DEFAULT, Found, Query, RowId, RowSet, Search};
+use index::{EF_DEFAULT, Found, RowId, RowSet, Search};
 use rayon::prelude::*;
 
 use crate::document::StoredChunk;
@@ -222,13 +222,13 @@ impl View {
         Ok(sealed + self.passing(Some(filter)).count())
     }
 
-    /// The answer to a request; the caller has checked the query's width. Codes are cut to `dims`.
-    pub(crate) fn search(&self, request: &Request, dims: usize) -> Result<Answer> {
+    /// The answer to a request; the caller has checked the query's width.
+    pub(crate) fn search(&self, request: &Request) -> Result<Answer> {
         let passing = Passing::new(self, request.filter.as_ref())?;
         let is_diverse = request.diversity > 0.0;
         let mut n_asked = if is_diverse { request.k.saturating_mul(4) } else { request.k };
         loop {
-            let ranking = self.rank(request, &passing, dims, n_asked)?;
+            let ranking = self.rank(request, &passing, n_asked)?;
             let is_all = ranking.rows.len() < n_asked;
             let mut hits =
                 ranking.rows.iter().map(|row| self.hit(row)).collect::<Result<Vec<Hit>>>()?;
@@ -257,24 +257,17 @@ impl View {
     }
 
     /// The `k` best rows, by vectors, by words, or by both.
-    fn rank(
-        &self,
-        request: &Request,
-        passing: &Passing<'_>,
-        dims: usize,
-        k: usize,
-    ) -> Result<Ranking> {
+    fn rank(&self, request: &Request, passing: &Passing<'_>, k: usize) -> Result<Ranking> {
         let depth = request.depth(k);
         let mut ranking = Ranking { rows: Vec::new(), exact: true, compared: 0 };
         let by_vector = if request.asks_vector() {
-            let query = Query::new(&request.vector, dims);
             let how = match request.exact {
                 true => Search::Exact,
                 // The rows beyond `k` only fill up what words find too: no recall is promised of them.
                 false if depth > k => Search::Graph { ef: EF_DEFAULT.max(depth) },
                 false => Search::default(),
             };
-            self.nearest(&query, depth, how, passing, &mut ranking)
+            self.nearest(&request.vector, depth, how, passing, &mut ranking)
         } else {
             Vec::new()
         };
@@ -293,7 +286,7 @@ impl View {
     /// The `k` rows closest to a query, best first; notes in `ranking` what was compared.
     fn nearest(
         &self,
-        query: &Query,
+        vector: &[f32],
         k: usize,
         how: Search,
         passing: &Passing<'_>,
@@ -301,7 +294,7 @@ impl View {
     ) -> Vec<(u64, f32)> {
         let sealed = self.sealed.par_iter().enumerate();
         let found: Vec<Found> = sealed
-            .map(|(idx, sealed)| sealed.search(query, k, how, passing.among(self, idx)))
+            .map(|(idx, sealed)| sealed.search(vector, k, how, passing.among(self, idx)))
             .collect();
         ranking.exact = found.iter().all(|found| found.exact);
         ranking.compared = found.iter().map(|found| found.compared).sum();
@@ -310,7 +303,7 @@ impl View {
             rows.extend(found.hits.into_iter().map(|hit| (sealed.row_id(hit.row), hit.score)));
         }
         let unsealed = self.passing(passing.filter).inspect(|_| ranking.compared += 1);
-        rows.extend(index::scan(unsealed, query, k));
+        rows.extend(index::scan(unsealed, vector, k));
         rows.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         rows.truncate(k);
         rows

@@ -1,9 +1,15 @@
-//! Compaction: all rows of a collection in one segment, nothing dead kept, the space given back.
+//! Compaction: all rows of a collection in one segment, nothing dead kept, the space given back. And reindexing, which is
+//! one with codes of another width.
 
-use crate::disk;
+use crate::collection;
+use crate::disk::{self, Need};
 use crate::error::Result;
 use crate::open::recover::ENGINE_DIR;
+use crate::records::key::Key;
+use crate::records::tree::Batch;
 use crate::segments::merge::{groups, merge, sweep};
+use crate::segments::sealed::Sealed;
+use crate::space::Space;
 use crate::store::Store;
 
 /// What a compaction did.
@@ -35,22 +41,54 @@ impl Store {
         let bytes_before = self.files_bytes();
         self.seal(&collection.name, cancelled)?;
         let merging = self.merging();
+        let dims = collection.space().dims;
         for group in groups(self, &collection) {
-            let has_dead = group.iter().any(|sealed| sealed.n_dead() > 0);
-            if (group.len() > 1 || has_dead) && !cancelled() {
+            let is_stale = |sealed: &Sealed| sealed.n_dead() > 0 || sealed.dims() != dims;
+            if (group.len() > 1 || group.iter().any(is_stale)) && !cancelled() {
                 merge(self, &collection, &group, cancelled)?;
             }
         }
         drop(merging);
         let mut writer = self.writer();
         sweep(self, &mut writer);
-        // Takes dead rows out of it.
-        collection.commit_lexicon();
         let complete = !cancelled();
         if complete {
+            // Takes dead rows out of it.
+            collection.commit_lexicon();
             self.tree().shrink()?;
         }
         Ok(Compacted { complete, bytes_before, bytes_after: self.files_bytes() })
+    }
+
+    /// Gives a collection codes of another width, cut from the full-width rows that are kept: nothing is embedded. Then
+    /// compacts it, so that all its rows have them.
+    ///
+    /// If it is cancelled or killed, the collection has the new width, and rows that still have the old codes are searched
+    /// by those; another call, or [`Store::compact`], goes on.
+    ///
+    /// # Errors
+    /// [`Error::Width`]; as [`Store::compact`].
+    pub fn reindex(
+        &self,
+        collection: &str,
+        dims: usize,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Compacted> {
+        let found = self.collection(collection)?;
+        let writer = self.writer();
+        let space = Space { dims, ..found.space().as_ref().clone() };
+        space.check()?;
+        if space.dims != found.space().dims {
+            let mut batch = Batch::default();
+            let payload = collection::encode_collection(&found.name, &space);
+            batch.put(&Key::Collection { number: found.number }, &payload);
+            disk::require(self.dir(), Need::Batch(batch.n_bytes()))?;
+            self.tree().apply(batch)?;
+            found.set_space(space);
+            self.publish(&writer)?;
+        }
+        drop(writer);
+        self.compact(collection, cancelled)
     }
 
     fn files_bytes(&self) -> u64 {

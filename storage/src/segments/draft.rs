@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use half::f16;
 use index::{RowSet, SegmentBuilder, Shape};
@@ -29,7 +30,7 @@ const ROW_OVERHEAD_BYTES: usize = 512;
 
 /// Rows on their way into a segment.
 pub(crate) struct Draft<'a> {
-    space: &'a Space,
+    space: Arc<Space>,
     builder: SegmentBuilder<'a>,
     seed: u64,
     ends: Option<(u64, u64)>, // ids of the first and the last row
@@ -49,7 +50,7 @@ enum Described<'a> {
 
 impl<'a> Draft<'a> {
     /// Begins a segment. No two segments of a database have the same seed and rows, so none have the same name.
-    pub(crate) fn new(space: &'a Space, seed: u64) -> Draft<'a> {
+    pub(crate) fn new(space: Arc<Space>, seed: u64) -> Draft<'a> {
         let shape = Shape { full: space.full_width, dims: space.dims };
         Draft {
             space,
@@ -126,7 +127,7 @@ impl<'a> Draft<'a> {
             |hash| format!("{hash:032x}{SUFFIX}"),
         )?;
         let record = SegmentRecord { name, first_row, last_row, n_rows: self.n_rows, n_bytes };
-        Sealed::open(segments_dir, record, self.space).map(Some)
+        Sealed::open(segments_dir, record, &self.space).map(Some)
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn merge(
 ) -> Result<bool> {
     let n_live: usize = sources.iter().map(|source| source.n_rows() - source.n_dead()).sum();
     let text_bytes = sources.iter().map(Sealed::text_bytes).sum();
-    let n_bytes = draft::estimate_bytes(&collection.space, n_live, text_bytes);
+    let n_bytes = draft::estimate_bytes(&collection.space(), n_live, text_bytes);
     disk::require(store.dir(), Need::File(n_bytes))?;
     let Some(draft) = gather(collection, sources, cancelled)? else { return Ok(false) };
     let made = draft.write(&store.segments_dir(), cancelled)?;
@@ -93,7 +93,7 @@ fn gather<'a>(
 ) -> Result<Option<Draft<'a>>> {
     // From the names of the sources, so that it differs from theirs and, in turn, from those of all before them.
     let names: String = sources.iter().map(Sealed::name).collect();
-    let mut draft = Draft::new(&collection.space, xxh3_64(names.as_bytes()));
+    let mut draft = Draft::new(collection.space(), xxh3_64(names.as_bytes()));
     for source in sources {
         if cancelled() {
             return Ok(None);

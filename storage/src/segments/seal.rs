@@ -85,7 +85,7 @@ pub(crate) fn seal(
     }
     let text_bytes =
         runs.iter().flat_map(|run| (0..run.len()).map(|idx| run.info(idx).len())).sum();
-    let n_bytes = draft::estimate_bytes(&collection.space, view.n_unsealed(), text_bytes);
+    let n_bytes = draft::estimate_bytes(&collection.space(), view.n_unsealed(), text_bytes);
     disk::require(store.dir(), Need::File(n_bytes))?;
     let draft = gather(store, collection, &view)?;
     let Some(sealed) = draft.write(&store.segments_dir(), cancelled)? else { return Ok(false) };
@@ -97,7 +97,7 @@ pub(crate) fn seal(
     batch.put(&key, &record::encode(sealed.record()));
     for run in runs {
         for (idx, row) in run.rows().enumerate() {
-            let payload_bytes = run.info(idx).len() + 2 * collection.space.full_width;
+            let payload_bytes = run.info(idx).len() + 2 * collection.space().full_width;
             batch.remove(&Key::Row { collection: number, row }, payload_bytes);
         }
     }
@@ -116,7 +116,7 @@ pub(crate) fn seal(
 fn gather<'a>(store: &Store, collection: &'a Collection, view: &View) -> Result<Draft<'a>> {
     // Row ids are never used twice, so the first one makes a seed that no other segment has had.
     let seed = view.unsealed().first().map_or(0, |run| run.rows().start);
-    let mut draft = Draft::new(&collection.space, seed);
+    let mut draft = Draft::new(collection.space(), seed);
     for run in view.unsealed() {
         for (idx, (row, vector)) in run.iter().enumerate() {
             draft.push(row, vector, run.info(idx), run.fields()[idx].clone());

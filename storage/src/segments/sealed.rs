@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 use half::f16;
-use index::{Found, Query, RowId, RowSet, Search, Segment, SegmentError, SegmentStats, Shape};
+use index::{Found, Query, RowId, RowSet, Search, Segment, SegmentError, SegmentStats};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::disk::map;
@@ -50,13 +50,13 @@ impl Sealed {
         }
         let segment = Segment::open(Arc::new(map))
             .map_err(|source| Error::Segment { name: record.name.clone(), source })?;
-        let Shape { full, dims } = segment.shape();
+        let full = segment.shape().full;
         let ends = (segment.len() > 0)
             .then(|| (segment.id(RowId(0)), segment.id(RowId((segment.len() - 1) as u32))));
         let problem = if segment.len() as u64 != record.n_rows {
             format!("it has {} rows instead of {}", segment.len(), record.n_rows)
-        } else if (full, dims) != (space.full_width, space.dims) {
-            format!("its rows have width {full} and codes of {dims}, not those of its collection")
+        } else if full != space.full_width {
+            format!("its rows have width {full}, those of its collection {}", space.full_width)
         } else if ends != Some((record.first_row, record.last_row)) {
             "its rows are not those that its record names".to_owned()
         } else {
@@ -99,6 +99,11 @@ impl Sealed {
 
     pub(crate) fn n_rows(&self) -> usize {
         self.segment.len()
+    }
+
+    /// The width of its codes: that of its collection when it was made.
+    pub(crate) fn dims(&self) -> usize {
+        self.segment.shape().dims
     }
 
     pub(crate) fn n_dead(&self) -> usize {
@@ -158,15 +163,16 @@ impl Sealed {
         Sealed { live, ..self.clone() }
     }
 
-    /// Finds the best rows of those in `among`, or of all, dead ones too.
+    /// Finds the best rows of those in `among`, or of all, dead ones too. `vector`: `[full_width]`.
     pub(crate) fn search(
         &self,
-        query: &Query,
+        vector: &[f32],
         k: usize,
         how: Search,
         among: Option<&RowSet>,
     ) -> Found {
-        self.segment.search(query, k, how, among)
+        let query = Query::new(vector, self.dims());
+        self.segment.search(&query, k, how, among)
     }
 
     /// The live rows that pass a filter.
