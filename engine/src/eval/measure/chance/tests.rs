@@ -137,3 +137,31 @@ fn about_one_test_in_twenty_of_equal_systems_is_below_a_twentieth() {
     let n_below = n_below.count();
     assert!((3..=42).contains(&n_below), "{n_below} of 400");
 }
+
+#[test]
+fn the_mean_of_groups_has_the_interval_of_a_stratified_draw() {
+    let groups = [vec![0.0, 1.0, 0.5, 0.25], vec![0.9, 0.2, 0.7]];
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let found = interval(&[4, 3], 100_000, 2, |drawn| {
+        let of_group = |(group, drawn): (&Vec<f64>, &Vec<usize>)| {
+            mean(&drawn.iter().map(|idx| group[*idx]).collect::<Vec<_>>())
+        };
+        groups.iter().zip(drawn).map(of_group).sum::<f64>() / 2.0
+    });
+    // All ways to draw: 4^4 of one group with 3^3 of the other.
+    let draws = |group: &[f64]| -> Vec<f64> {
+        let n = group.len();
+        let drawn = |code: usize| (0..n).map(|i| group[code / n.pow(i as u32) % n]).sum::<f64>();
+        (0..n.pow(n as u32)).map(|code| drawn(code) / n as f64).collect()
+    };
+    let second = draws(&groups[1]);
+    let all = draws(&groups[0]).into_iter();
+    let mut all: Vec<f64> = all.flat_map(|a| second.iter().map(move |b| (a + b) / 2.0)).collect();
+    all.sort_unstable_by(f64::total_cmp);
+    for (bound, share) in [(found.0, 0.025), (found.1, 0.975)] {
+        let below = all.iter().filter(|value| **value < bound - 1e-9).count() as f64;
+        let up_to = all.iter().filter(|value| **value <= bound + 1e-9).count() as f64;
+        let [below, up_to] = [below, up_to].map(|count| count / all.len() as f64);
+        assert!(below <= share + 0.003 && share - 0.003 <= up_to, "{bound}: {below} to {up_to}");
+    }
+}
