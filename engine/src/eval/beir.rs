@@ -18,7 +18,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::lines::{for_each, problem_in, three_fields};
+use super::lines::{for_each, problem_in, read_object, three_fields};
 use crate::Result;
 
 /// A retrieval set: documents, queries, and which answer which.
@@ -115,15 +115,7 @@ fn read_objects<T: DeserializeOwned>(
 ) -> Result<HashSet<String>> {
     let mut ids = HashSet::new();
     for_each(path, doing, |_, text| {
-        // The message counts lines within the one line it was given: only the column is right.
-        let object = serde_json::from_str(text).map_err(|e| {
-            let message = e.to_string();
-            match message.rsplit_once(" at line ") {
-                Some((message, _)) => format!("{message} at column {}", e.column()),
-                None => message,
-            }
-        })?;
-        let id = keep(object);
+        let id = keep(read_object(text)?);
         match ids.replace(id) {
             None => Ok(()),
             Some(id) => Err(format!("_id '{id}' is taken by an earlier line")),

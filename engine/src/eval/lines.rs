@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use crate::{Error, Result};
 
 /// Calls `read` with the number (from 1) and the text of each line that is not empty.
@@ -42,6 +44,18 @@ pub(super) fn for_each(
 /// A data file that is not what it should be.
 pub(super) fn problem_in(path: &Path, line: Option<u64>, problem: String) -> Error {
     Error::File { path: path.to_owned(), line, problem }
+}
+
+/// The JSON object of a line.
+pub(super) fn read_object<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    // The message counts lines within the one line it was given: only the column is right.
+    serde_json::from_str(text).map_err(|e| {
+        let message = e.to_string();
+        match message.rsplit_once(" at line ") {
+            Some((message, _)) => format!("{message} at column {}", e.column()),
+            None => message,
+        }
+    })
 }
 
 /// The three fields of a line of tab-separated values.

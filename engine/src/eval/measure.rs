@@ -1,13 +1,19 @@
-//! Measures of rankings and of scores.
+//! Measures of rankings, of scores and of classes.
 //!
 //! Rankings are measured as trec_eval does it (and pytrec_eval, which BEIR's numbers come from):
 //! results are sorted by score, equal scores by document id, both descending, whatever order they
 //! came in; a grade is its own gain; a document without a judgement is not relevant. Correlation
 //! is scipy's: ranks are averaged over equal values. `tests/reference/measures.json` holds values
-//! of both.
+//! of both. What chance may have done to a mean over queries is in `chance`.
+
+mod chance;
+mod labels;
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
+
+pub use chance::{bootstrap_interval, interval, paired_randomisation, randomisation};
+pub use labels::{accuracy, macro_f1, v_measure};
 
 /// Means of the measures over the queries of a set.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,20 +42,45 @@ impl Retrieval {
         run: &[(String, Vec<(String, f32)>)],
         qrels: &HashMap<String, HashMap<String, i32>>,
     ) -> Retrieval {
+        Retrieval::mean(&Retrieval::each(run, qrels))
+    }
+
+    /// The measures of each single query of `run` that has judgements in `qrels`, in the order of
+    /// `run`.
+    ///
+    /// # Panics
+    /// As [`of`](Retrieval::of).
+    pub fn each(
+        run: &[(String, Vec<(String, f32)>)],
+        qrels: &HashMap<String, HashMap<String, i32>>,
+    ) -> Vec<Retrieval> {
         let mut asked = HashSet::new();
-        let mut sums = [0.0; 4];
-        let mut n_queries = 0;
-        for (query, ranking) in run {
-            assert!(asked.insert(query), "query {query} is in the run twice");
-            let Some(relevant) = qrels.get(query) else { continue };
-            n_queries += 1;
-            sums[0] += ndcg(ranking, relevant, 10);
-            sums[1] += recall(ranking, relevant, 10);
-            sums[2] += recall(ranking, relevant, 100);
-            sums[3] += reciprocal_rank(ranking, relevant, 10);
+        let measured = |(query, ranking): &(String, Vec<(String, f32)>)| {
+            assert!(asked.insert(query.clone()), "query {query} is in the run twice");
+            let relevant = qrels.get(query)?;
+            Some(Retrieval {
+                ndcg10: ndcg(ranking, relevant, 10),
+                recall10: recall(ranking, relevant, 10),
+                recall100: recall(ranking, relevant, 100),
+                mrr10: reciprocal_rank(ranking, relevant, 10),
+                n_queries: 1,
+            })
+        };
+        run.iter().filter_map(measured).collect()
+    }
+
+    /// The unweighted means of several: of queries, or of whole sets. All means of none are 0.
+    pub fn mean(several: &[Retrieval]) -> Retrieval {
+        let mean = |measure: fn(&Retrieval) -> f64| {
+            several.iter().map(measure).sum::<f64>() / several.len().max(1) as f64
+        };
+        Retrieval {
+            ndcg10: mean(|one| one.ndcg10),
+            recall10: mean(|one| one.recall10),
+            recall100: mean(|one| one.recall100),
+            mrr10: mean(|one| one.mrr10),
+            n_queries: several.iter().map(|one| one.n_queries).sum(),
         }
-        let [ndcg10, recall10, recall100, mrr10] = sums.map(|sum| sum / n_queries.max(1) as f64);
-        Retrieval { ndcg10, recall10, recall100, mrr10, n_queries }
     }
 }
 
@@ -101,7 +132,25 @@ pub fn reciprocal_rank(
 /// If the sides differ in length or a value is not a number.
 pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
     assert_eq!(x.len(), y.len(), "a correlation needs pairs");
-    pearson(&average_ranks(x), &average_ranks(y))
+    pearson(&ranks(x), &ranks(y))
+}
+
+/// Places from 1 in ascending order; equal values share the mean of their places.
+///
+/// # Panics
+/// If a value is not a number.
+pub fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_unstable_by(|a, b| compare(values[*a], values[*b]));
+    let mut places = vec![0.0; values.len()];
+    let mut below = 0;
+    for equal in order.chunk_by(|a, b| values[*a] == values[*b]) {
+        for value_idx in equal {
+            places[*value_idx] = below as f64 + (equal.len() + 1) as f64 / 2.0;
+        }
+        below += equal.len();
+    }
+    places
 }
 
 /// The discounted sum of grades in ranking order.
@@ -123,21 +172,6 @@ fn first_grades(ranking: &[(String, f32)], relevant: &HashMap<String, i32>, k: u
         ranking.iter().map(|(id, score)| (id.as_str(), *score)).collect();
     order.sort_unstable_by(|a, b| compare(b.1.into(), a.1.into()).then_with(|| b.0.cmp(a.0)));
     order.iter().take(k).map(|(id, _)| relevant.get(*id).copied().unwrap_or(0)).collect()
-}
-
-/// Places from 1 in ascending order; equal values share the mean of their places.
-fn average_ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_unstable_by(|a, b| compare(values[*a], values[*b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut below = 0;
-    for equal in order.chunk_by(|a, b| values[*a] == values[*b]) {
-        for value_idx in equal {
-            ranks[*value_idx] = below as f64 + (equal.len() + 1) as f64 / 2.0;
-        }
-        below += equal.len();
-    }
-    ranks
 }
 
 fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {

@@ -136,3 +136,33 @@ fn too_few_values_have_no_correlation() {
     assert_eq!(spearman(&[], &[]), None);
     assert_eq!(spearman(&[1.0], &[2.0]), None);
 }
+
+#[derive(Deserialize)]
+struct Learners {
+    classes: Vec<Classes>,
+}
+
+#[derive(Deserialize)]
+struct Classes {
+    #[serde(rename = "true")]
+    expected: Vec<usize>,
+    found: Vec<usize>,
+    accuracy: f64,
+    macro_f1: f64,
+    v_measure: f64,
+}
+
+#[test]
+fn classes_are_measured_as_in_scikit_learn() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/learners.json");
+    let learners: Learners = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(learners.classes.len(), 9);
+    for (i, case) in learners.classes.iter().enumerate() {
+        let near = |found, expected, measure| {
+            assert_near(found, expected, &format!("{measure} of case {i}"));
+        };
+        near(accuracy(&case.expected, &case.found), case.accuracy, "accuracy");
+        near(macro_f1(&case.expected, &case.found), case.macro_f1, "macro F1");
+        near(v_measure(&case.expected, &case.found), case.v_measure, "V-measure");
+    }
+}
