@@ -6,6 +6,7 @@
 //!
 //! The crate knows files, text and models; it knows nothing of graphs, stores or HTTP.
 
+pub mod adalink;
 mod bytes;
 mod embedder;
 mod error;
