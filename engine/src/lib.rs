@@ -18,6 +18,7 @@ pub mod model;
 pub mod package;
 mod prompt;
 pub mod token;
+pub mod train;
 
 pub use embedder::{Embedder, NO_TASK, Tokens};
 pub use error::{Error, Result};

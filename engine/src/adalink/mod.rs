@@ -2,9 +2,9 @@
 
 mod algebra;
 mod head;
-mod linear;
+pub(crate) mod linear;
 mod link;
-mod random;
+pub(crate) mod random;
 
 #[cfg(test)]
 mod reference;

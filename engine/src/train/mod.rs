@@ -1,0 +1,6 @@
+//! Training: from pairs of texts to a model package.
+
+pub mod loss;
+
+#[cfg(test)]
+mod reference;
