@@ -6,6 +6,7 @@
 //!
 //! The crate knows files, text and models; it knows nothing of graphs, stores or HTTP.
 
+pub mod adalink;
 mod bytes;
 mod embedder;
 mod error;
@@ -17,6 +18,7 @@ pub mod model;
 pub mod package;
 mod prompt;
 pub mod token;
+pub mod train;
 
 pub use embedder::{Embedder, NO_TASK, Tokens};
 pub use error::{Error, Result};
