@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Search(Search),
     Embed(Embed),
     Eval(Eval),
+    Train(Train),
     /// Show what the database holds and what it weighs.
     #[command(after_help = "Example: gemmule status --json")]
     Status,
@@ -250,6 +251,35 @@ pub(crate) struct Eval {
     /// that of its best chunk. Without it a document is one vector.
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(crate) chunk_tokens: Option<usize>,
+}
+
+/// Train a model by a recipe: from pairs of texts to a package that all commands run.
+///
+/// RECIPE.md has every field of a recipe. Ctrl-C writes a checkpoint; with --resume the run goes on from
+/// the last one, to the same bytes as if it had not been stopped. OUT/model is the package, OUT/log.jsonl
+/// has one object a step.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule train recipe.json --data pairs/ --out run/\n         \
+                  gemmule train recipe.json --data pairs/ --out run/ --resume")]
+pub(crate) struct Train {
+    /// The recipe: a JSON file.
+    #[arg(value_name = "RECIPE", value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: PathBuf,
+    /// The folder of the run: new, or with --resume that of the run that goes on.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+    /// The folder from which the recipe names its files.
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+    /// The teacher's folder (vectors.npy, texts.jsonl), if not where the recipe says.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) teacher: Option<PathBuf>,
+    /// Leave out pairs whose texts are in the evaluation sets below this folder.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) held_out: Option<PathBuf>,
+    /// Go on with the run in --out.
+    #[arg(long)]
+    pub(crate) resume: bool,
 }
 
 /// How documents are found.

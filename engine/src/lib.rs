@@ -7,6 +7,7 @@
 //! The crate knows files, text and models; it knows nothing of graphs, stores or HTTP.
 
 pub mod adalink;
+mod atomic_file;
 mod bytes;
 mod embedder;
 mod error;
@@ -15,6 +16,7 @@ pub mod hub;
 pub mod ingest;
 mod kernel;
 pub mod model;
+pub mod npy;
 pub mod package;
 mod prompt;
 pub mod token;

@@ -7,7 +7,7 @@
 //! exact scan, a graph and a cut vector.
 
 mod beir;
-mod lines;
+pub(crate) mod lines;
 pub mod measure;
 mod sts;
 

@@ -48,8 +48,7 @@ fn one_direction(
     let n = examples.n();
     let share = 1.0 / n as f32;
     let rows = cosines.par_chunks(n).enumerate().map(|(i, row)| {
-        let own: Vec<usize> =
-            (0..hard.len()).filter(|&k| examples.owners[k] == i).collect();
+        let own: Vec<usize> = (0..hard.len()).filter(|&k| examples.owners[k] == i).collect();
         let logit = |j: usize| match j == i || !examples.is_duplicate(i, j) {
             true => row[j] / term.temperature,
             false => f32::NEG_INFINITY,

@@ -135,14 +135,22 @@ impl<'r> Cosines<'r> {
                 let rows = of_dots.par_chunks_mut(b.n).zip(gradient.par_chunks(b.n));
                 rows.zip(&a.inverse[k]).for_each(|((row, gradient), inverse)| {
                     let factors = gradient.iter().zip(&b.inverse[k]);
-                    row.iter_mut().zip(factors).for_each(|(x, (g, other))| *x += g * inverse * other);
+                    row.iter_mut()
+                        .zip(factors)
+                        .for_each(|(x, (g, other))| *x += g * inverse * other);
                 });
             }
             let from = a.widths.get(k + 1).copied().unwrap_or(0);
             let dots = Tensor::from_slice(&of_dots, (a.n, b.n), &Device::Cpu)?;
             place(&mut of_a, a, from..width, &dots.matmul(&b.columns(from, width)?)?, &along_a)?;
             let transposed = dots.t()?;
-            place(&mut of_b, b, from..width, &transposed.matmul(&a.columns(from, width)?)?, &along_b)?;
+            place(
+                &mut of_b,
+                b,
+                from..width,
+                &transposed.matmul(&a.columns(from, width)?)?,
+                &along_b,
+            )?;
         }
         Ok((of_a, of_b))
     }

@@ -56,7 +56,8 @@ impl Examples<'_> {
     }
 
     fn is_duplicate(&self, i: usize, j: usize) -> bool {
-        self.query_texts[i] == self.query_texts[j] || self.positive_texts[i] == self.positive_texts[j]
+        self.query_texts[i] == self.query_texts[j]
+            || self.positive_texts[i] == self.positive_texts[j]
     }
 }
 
@@ -287,7 +288,8 @@ fn add_matching(
     let n_widths = if term.every_width { widths.len() } else { 1 };
     // Beyond the teacher's width there is nothing to match: there its vectors count as zeros.
     let padded = |rows: &[f32], dims: usize| -> Vec<f32> {
-        let row = |row: &[f32]| (0..dims).map(|d| row.get(d).copied().unwrap_or(0.0)).collect::<Vec<_>>();
+        let row =
+            |row: &[f32]| (0..dims).map(|d| row.get(d).copied().unwrap_or(0.0)).collect::<Vec<_>>();
         rows.chunks_exact(teaching.dims).flat_map(row).collect()
     };
     let sides = [

@@ -27,12 +27,7 @@ pub(super) fn divergence(
     ((value + other) / 2.0, both)
 }
 
-fn one_direction(
-    temperature: f32,
-    cosines: &[f32],
-    teacher: &[f32],
-    n: usize,
-) -> (f64, Vec<f32>) {
+fn one_direction(temperature: f32, cosines: &[f32], teacher: &[f32], n: usize) -> (f64, Vec<f32>) {
     let scale = 1.0 / (n as f32 * temperature);
     let rows = cosines.par_chunks(n).zip(teacher.par_chunks(n)).map(|(student, teacher)| {
         let logits = |row: &[f32]| row.iter().map(|x| x / temperature).collect::<Vec<f32>>();
@@ -41,7 +36,8 @@ fn one_direction(
         let (log_student, log_teacher) = (softmax(&mut p_student), softmax(&mut p_teacher));
         let mut value = 0.0;
         for j in 0..n {
-            let gap = f64::from(of_teacher[j]) - log_teacher - f64::from(of_student[j]) + log_student;
+            let gap =
+                f64::from(of_teacher[j]) - log_teacher - f64::from(of_student[j]) + log_student;
             value += f64::from(p_teacher[j]) * gap;
         }
         let slopes = p_student.iter().zip(&p_teacher).map(|(s, t)| (s - t) * scale);

@@ -16,8 +16,7 @@ pub(super) fn spread(cosines: &[f32], n: usize) -> (f64, Vec<f32>) {
     };
     let rows: Vec<f64> = cosines.par_chunks(n).enumerate().map(squares).collect();
     let slope = 2.0 * share as f32;
-    let gradient =
-        |(at, x): (usize, &f32)| if at / n == at % n { 0.0 } else { slope * x };
+    let gradient = |(at, x): (usize, &f32)| if at / n == at % n { 0.0 } else { slope * x };
     let of_cosines = cosines.par_iter().enumerate().map(gradient).collect();
     (rows.iter().sum::<f64>() * share, of_cosines)
 }

@@ -137,9 +137,8 @@ fn twin(terms: &Terms, batch: &Batch, vectors: &[Vec<f64>; 3], fixed: &[Vec<f64>
         let (t, alpha) = (f64::from(term.temperature), f64::from(term.hardness));
         for &w in widths_of(term.every_width) {
             for i in 0..n {
-                let masked = |j: usize| {
-                    i != j && (texts[0][i] == texts[0][j] || texts[1][i] == texts[1][j])
-                };
+                let masked =
+                    |j: usize| i != j && (texts[0][i] == texts[0][j] || texts[1][i] == texts[1][j]);
                 let mut sum: f64 = (0..n)
                     .filter(|&j| !masked(j))
                     .map(|j| (at(vectors, (0, i), (1, j), w) / t).exp())
@@ -164,7 +163,8 @@ fn twin(terms: &Terms, batch: &Batch, vectors: &[Vec<f64>; 3], fixed: &[Vec<f64>
     if let Some(term) = &terms.spread_out {
         for &w in widths_of(term.every_width) {
             for side in [0, 1] {
-                for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).filter(|(i, j)| i != j)
+                for (i, j) in
+                    (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).filter(|(i, j)| i != j)
                 {
                     let square = at(vectors, (side, i), (side, j), w).powi(2);
                     total += f64::from(term.weight) * square / (n * (n - 1)) as f64;
@@ -266,11 +266,8 @@ fn a_weight_scales_a_term_and_two_terms_add_up() {
     let match_to = |weight: f32| Some(Matching { weight, every_width: false });
     let one = batch.loss(&Terms { spread_out: spread(1.0), ..Terms::default() });
     let other = batch.loss(&Terms { matching: match_to(1.0), ..Terms::default() });
-    let both = batch.loss(&Terms {
-        spread_out: spread(2.0),
-        matching: match_to(3.0),
-        ..Terms::default()
-    });
+    let both =
+        batch.loss(&Terms { spread_out: spread(2.0), matching: match_to(3.0), ..Terms::default() });
     assert!((both.value - 2.0 * one.value - 3.0 * other.value).abs() < 1e-6);
     let sum: Vec<f32> =
         one.of_queries.iter().zip(&other.of_queries).map(|(a, b)| 2.0 * a + 3.0 * b).collect();
