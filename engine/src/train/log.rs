@@ -37,6 +37,7 @@ impl Log {
         Ok(Log { path: path.to_owned(), file: BufWriter::new(file), last: Instant::now() })
     }
 
+    /// Adds a step; on return a reader of the file sees it.
     pub(super) fn write(&mut self, (stage, mixture): (usize, usize), step: &Step) -> Result<()> {
         let [contrastive, spread_out, matching, similarity] = step.terms;
         let seconds = self.last.elapsed().as_secs_f64();
@@ -59,9 +60,5 @@ impl Log {
         writeln!(self.file, "{line}")
             .and_then(|()| self.file.flush())
             .map_err(|source| failed_to_write(&self.path, source))
-    }
-
-    pub(super) fn flush(&mut self) -> Result<()> {
-        self.file.flush().map_err(|source| failed_to_write(&self.path, source))
     }
 }

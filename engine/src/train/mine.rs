@@ -84,7 +84,7 @@ fn best_below(scores: &[f32], without: &[usize], bound: f32, n: usize) -> Vec<us
     let mut best: Vec<usize> = Vec::with_capacity(n + 1);
     for (i, &score) in scores.iter().enumerate() {
         let is_full = best.len() == n && best.last().is_none_or(|&last| scores[last] >= score);
-        if score >= bound || is_full || without.contains(&i) {
+        if score.is_nan() || score >= bound || is_full || without.contains(&i) {
             continue;
         }
         let at = best.partition_point(|&other| scores[other] >= score);

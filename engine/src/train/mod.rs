@@ -1,4 +1,4 @@
-//! Training: from pairs of texts to a model package. `RECIPE.md` says what each number is for.
+//! Training: from pairs of texts to a model package. `engine/RECIPE.md` says what each number is for.
 //!
 //! ```text
 //! pairs --data--> batch --pass--> vectors --loss--> gradients --pass--> --optimise--> weights --run--> package
@@ -12,11 +12,13 @@ mod mine;
 mod optimise;
 pub(crate) mod parameters;
 pub mod pass;
+mod prepare;
 mod recipe;
 mod run;
 mod start;
 mod stepper;
 mod teacher;
+pub mod vocabulary;
 
 #[cfg(test)]
 mod reference;

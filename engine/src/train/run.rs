@@ -6,6 +6,8 @@
 //! OUT/mined-S.json          the hard negatives that it found
 //! OUT/log.jsonl             one object a step
 //! OUT/checkpoint.safetensors
+//! OUT/tokenizer.json        a new vocabulary, if the recipe asks for one
+//! OUT/teacher/              a model's vectors of all texts, if the teacher is a model
 //! OUT/S-M.safetensors       the weights after stage S with mixture M, from 0
 //! OUT/model/                the package, when all is done
 //! ```
@@ -27,13 +29,13 @@ use super::log::Log;
 use super::optimise::AdamW;
 use super::parameters::{copy, soup};
 use super::recipe::{Recipe, Stage};
-use super::start::{Beginning, token_texts};
+use super::start::Beginning;
 use super::stepper::Stepper;
 use super::teacher::Teacher;
-use super::{Step, mine};
+use super::{Step, mine, prepare};
 use crate::atomic_file::AtomicFile;
 use crate::package::{Package, Weights, export};
-use crate::{Embedder, Error, Result};
+use crate::{Error, Result};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const RECIPE: &str = "recipe.json";
@@ -97,8 +99,9 @@ pub fn train(
     }
     open_folder(recipe, &folders.out, resume)?;
     let held_out = folders.held_out.as_deref().map(HeldOut::read).transpose()?;
-    let teacher = open_teacher(recipe, folders)?;
-    let mut beginning = recipe.start.open(recipe.seed, teacher.as_ref())?;
+    let vocabulary = prepare::vocabulary(recipe, folders, held_out.as_ref())?;
+    let teacher = prepare::teacher(recipe, folders, vocabulary.as_deref())?;
+    let mut beginning = recipe.start.open(recipe.seed, vocabulary, teacher.as_ref())?;
     set_widths(recipe, &mut beginning.package)?;
     let run = Run { recipe, folders, beginning, teacher, held_out };
     let mut trained = Trained { model: folders.out.join(MODEL), n_tokens: 0, data: Vec::new() };
@@ -136,40 +139,6 @@ fn open_folder(recipe: &Recipe, out: &Path, resume: bool) -> Result<()> {
     }
 }
 
-fn open_teacher(recipe: &Recipe, folders: &Folders) -> Result<Option<Teacher>> {
-    let Some(source) = &recipe.teacher else { return Ok(None) };
-    let folder = match (&folders.teacher, &source.folder, &source.model) {
-        (Some(folder), ..) => folder.clone(),
-        (None, Some(folder), _) => folders.data.join(folder),
-        (None, None, Some(model)) => {
-            let folder = folders.out.join("teacher");
-            if !folder.is_dir() {
-                embed_texts(recipe, folders, model, &folder)?;
-            }
-            folder
-        }
-        (None, None, None) => return Ok(None),
-    };
-    Teacher::read(&folder, source.rotate).map(Some)
-}
-
-/// Writes a model's vectors of all texts of the recipe, and of the tokens' strings.
-fn embed_texts(recipe: &Recipe, folders: &Folders, model: &str, folder: &Path) -> Result<()> {
-    let mut texts = std::collections::BTreeSet::new();
-    for set in recipe.stages.iter().flat_map(|stage| &stage.data) {
-        for pair in super::data::read(&folders.data.join(&set.file))? {
-            texts.extend([pair.query, pair.positive].into_iter().chain(pair.negatives));
-        }
-    }
-    let location = crate::package::Location::find(recipe.start.model())?;
-    texts.extend(token_texts(&location.tokenizer_json()?)?.into_iter().map(|(_, text)| text));
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    // Under another name until it is whole: a folder that is there is not made again.
-    let unfinished = folder.with_extension("unfinished");
-    Teacher::write(&unfinished, &Embedder::open(model)?, &texts, |_| true)?;
-    fs::rename(&unfinished, folder).map_err(|source| failed_to_write(folder, source))
-}
-
 fn set_widths(recipe: &Recipe, package: &mut Package) -> Result<()> {
     let Some(widths) = &recipe.widths else { return Ok(()) };
     let full_width = package.widths[0];
@@ -186,7 +155,8 @@ fn set_widths(recipe: &Recipe, package: &mut Package) -> Result<()> {
     Ok(())
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a small file so that it is whole or not there.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let file = AtomicFile::create(path)?;
         file.file().write_all(bytes)?;
@@ -357,14 +327,12 @@ impl Run<'_> {
             let goes_on = watch(&progress);
             let is_due = state.position.step.is_multiple_of(self.recipe.checkpoint_every);
             if is_due || !goes_on {
-                log.flush()?;
                 state.write(&path, config)?;
             }
             if !goes_on {
                 return Err(Error::Cancelled);
             }
         }
-        log.flush()?;
         Ok(if stage.optimiser.average > 0.0 { state.average } else { state.weights })
     }
 

@@ -29,6 +29,8 @@ pub enum Start {
 pub struct RandomStart {
     /// The model; a number that is not said is that of this model.
     pub like: String,
+    /// Learn a new vocabulary of this many tokens from the texts of all stages.
+    pub vocab_size: Option<usize>,
     /// Width of a token's state.
     pub hidden: Option<usize>,
     /// Width inside the feed-forward block.
@@ -58,14 +60,19 @@ pub(super) struct Beginning {
 }
 
 impl Start {
-    /// Reads or makes the weights.
+    /// Reads or makes the weights. `vocabulary`: a new `tokenizer.json`, for random ones.
     ///
     /// # Errors
     /// As [`Package::open`]; [`Error::Package`] if packages are not alike, or a shape is none.
-    pub(super) fn open(&self, seed: u64, teacher: Option<&Teacher>) -> Result<Beginning> {
+    pub(super) fn open(
+        &self,
+        seed: u64,
+        vocabulary: Option<Vec<u8>>,
+        teacher: Option<&Teacher>,
+    ) -> Result<Beginning> {
         match self {
             Start::Packages(names) => of_packages(names),
-            Start::Random(random) => random.open(seed, teacher),
+            Start::Random(random) => random.open(seed, vocabulary, teacher),
         }
     }
 
@@ -106,10 +113,21 @@ fn of_packages(names: &[String]) -> Result<Beginning> {
 }
 
 impl RandomStart {
-    fn open(&self, seed: u64, teacher: Option<&Teacher>) -> Result<Beginning> {
+    fn open(
+        &self,
+        seed: u64,
+        vocabulary: Option<Vec<u8>>,
+        teacher: Option<&Teacher>,
+    ) -> Result<Beginning> {
         let location = Location::find(&self.like)?;
         let (mut package, source) = location.load()?;
-        let tokenizer_json = location.tokenizer_json()?;
+        let tokenizer_json = match vocabulary {
+            None => location.tokenizer_json()?,
+            Some(json) => {
+                package.set_tokenizer(&json)?;
+                json
+            }
+        };
         let width_between = self.width_between.unwrap_or(source.width_between());
         let full_width = self.full_width.unwrap_or(source.width());
         let config = &mut package.config;

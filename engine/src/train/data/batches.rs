@@ -5,7 +5,7 @@
 
 use crate::adalink::random::Random;
 
-/// Batches whose pairs are sorted by length together: enough that a batch is even, few enough that
+/// Batches whose pairs are sorted by length together, about: enough that a batch is even, few enough that
 /// batches differ from epoch to epoch.
 const POOL_BATCHES: usize = 32;
 
@@ -42,9 +42,11 @@ impl Batches {
         let mut random = Random::new(mixed(&[self.seed, epoch as u64]));
         let mut pairs: Vec<usize> = (0..self.lengths.len()).collect();
         random.shuffle(&mut pairs);
-        let n_full = pairs.len() / self.size * self.size;
-        let mut batches = Vec::with_capacity(n_full / self.size);
-        for pool in pairs[..n_full].chunks_mut(self.size * POOL_BATCHES) {
+        let n_batches = pairs.len() / self.size;
+        // Pools of like size: a small one at the end would have uneven batches.
+        let pool_batches = n_batches.div_ceil((n_batches / POOL_BATCHES).max(1));
+        let mut batches = Vec::with_capacity(n_batches);
+        for pool in pairs[..n_batches * self.size].chunks_mut(self.size * pool_batches) {
             pool.sort_by_key(|&pair| (self.lengths[pair], pair));
             batches.extend(pool.chunks_exact(self.size).map(<[usize]>::to_vec));
         }

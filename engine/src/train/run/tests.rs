@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::adalink::random::Random;
 use crate::package::tests::reference;
 use crate::train::parameters::all;
 
@@ -12,7 +13,8 @@ use crate::train::parameters::all;
 fn data() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let word = |i: usize, of: &[u8]| -> String {
-        (0..4).map(|k| of[(i * 7 + k * (i + 3)) % of.len()] as char).collect()
+        let mut random = Random::new(i as u64);
+        (0..6).map(|_| of[random.below(of.len())] as char).collect()
     };
     let line = |i: usize| {
         let (query, positive) = (word(i, b"abcdefg"), word(i, b"rstuvwx"));
@@ -221,6 +223,27 @@ fn a_teacher_a_random_start_and_mined_negatives_work_together() {
     let mined = fs::read(out.path().join("mined-0.json")).unwrap();
     let (_, mined): (String, Vec<Vec<Vec<u32>>>) = serde_json::from_slice(&mined).unwrap();
     assert!(mined.iter().flatten().any(|negatives| negatives.len() == 2));
+}
+
+#[test]
+fn a_new_vocabulary_is_learned_from_the_texts() {
+    let (data, out) = (data(), tempfile::tempdir().unwrap());
+    let mut recipe = recipe(vec![stage()]);
+    recipe.start = serde_json::from_value(json!({ "random": {
+        "like": "nano", "vocab_size": 320, "hidden": 32, "intermediate": 32, "full_layers": [true],
+        "n_heads": 1, "head_dim": 16, "width_between": 32, "full_width": 16,
+    }}))
+    .unwrap();
+    let trained = run(&recipe, data.path(), out.path()).unwrap();
+    let (package, _) = Package::load(&trained.model).unwrap();
+    let nano = Package::nano().unwrap().0;
+    assert!(package.config.vocab_size <= 320, "{}", package.config.vocab_size);
+    let length = |package: &Package, text: &str| package.tokenizer.framed(text).unwrap().len();
+    let query = fs::read_to_string(data.path().join("a.jsonl")).unwrap();
+    let query: Value = serde_json::from_str(query.lines().next().unwrap()).unwrap();
+    let query = query["query"].as_str().unwrap();
+    assert!(length(&package, query) <= length(&nano, query));
+    assert_eq!(length(&package, ""), 2);
 }
 
 #[test]
