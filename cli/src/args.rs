@@ -463,6 +463,7 @@ pub(crate) struct Bench {
 pub(crate) enum BenchCommand {
     Embed(BenchEmbed),
     Search(BenchSearch),
+    Train(BenchTrain),
 }
 
 /// Embed texts of random tokens again and again; the median counts.
@@ -484,6 +485,27 @@ pub(crate) struct BenchEmbed {
     /// The arithmetic; the fastest that is true enough to f32 if it is not said.
     #[arg(long, value_enum, value_name = "PRECISION")]
     pub(crate) precision: Option<PrecisionName>,
+    /// Threads; all processors if it is not said.
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Train on random tokens, forward and back again and again, without a loss or an optimiser; the median counts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule bench train --model nano --batch 256 --tokens 32")]
+pub(crate) struct BenchTrain {
+    /// A name from `model list`, or the path of a folder or GGUF file.
+    #[arg(long, value_name = "MODEL", default_value = "nano")]
+    pub(crate) model: String,
+    /// Sequences at once.
+    #[arg(long, value_name = "N", default_value = "256", value_parser = at_least_one())]
+    pub(crate) batch: usize,
+    /// Tokens of each sequence.
+    #[arg(long, value_name = "N", default_value = "32", value_parser = at_least_one())]
+    pub(crate) tokens: usize,
+    /// The arithmetic of products: f32 or bf16.
+    #[arg(long, value_enum, value_name = "PRECISION", default_value = "bf16")]
+    pub(crate) precision: PrecisionName,
     /// Threads; all processors if it is not said.
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(crate) threads: Option<usize>,

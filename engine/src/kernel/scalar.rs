@@ -308,24 +308,30 @@ pub(super) fn pack_values(
     for (i, panel) in panels.enumerate() {
         let first = i * PANEL;
         let n = PANEL.min(width - first);
-        let part = |key: usize| -> [f32; PANEL] {
-            let mut part = [0.0; PANEL];
-            if key < n_keys {
+        let mut pair = [[0f32; PANEL]; 2];
+        let panel = panel.as_chunks_mut::<4>().0.as_chunks_mut::<PANEL>().0;
+        for (k, step) in panel.iter_mut().enumerate() {
+            let per_step = if precision == Precision::F32 { 1 } else { 2 };
+            for (i, part) in pair[..per_step].iter_mut().enumerate() {
+                let key = k * per_step + i;
+                if key >= n_keys {
+                    *part = [0.0; PANEL];
+                    continue;
+                }
                 let row = &rows[key * stride + first..][..n];
                 match row.as_chunks::<PANEL>() {
-                    ([whole], []) => part = *whole,
+                    ([whole], []) => *part = *whole,
                     _ => part[..n].copy_from_slice(row),
                 }
             }
-            part
-        };
-        let panel = panel.as_chunks_mut::<4>().0.as_chunks_mut::<PANEL>().0;
-        for (k, step) in panel.iter_mut().enumerate() {
-            match precision {
-                Precision::F32 => *step = part(k).map(f32::to_le_bytes),
-                _ => {
-                    let (even, odd) = (part(2 * k), part(2 * k + 1));
-                    *step = std::array::from_fn(|o| bf16_pair(even[o], odd[o]));
+            let [even, odd] = &pair;
+            if precision == Precision::F32 {
+                for (to, x) in step.iter_mut().zip(even) {
+                    *to = x.to_le_bytes();
+                }
+            } else {
+                for (to, (x, y)) in step.iter_mut().zip(even.iter().zip(odd)) {
+                    *to = bf16_pair(*x, *y);
                 }
             }
         }

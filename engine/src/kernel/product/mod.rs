@@ -179,6 +179,17 @@ pub(crate) fn product_shared(
     }
 }
 
+/// Has outputs brought near while their sums are made: to wait for them afterwards costs a tenth of a
+/// product whose outputs lie far.
+fn prefetch(out: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in out.chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: of every processor of this kind, and without effect on what is there.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+}
+
 fn product_with(
     kernel: Kernel,
     rows: &Rows,
@@ -215,6 +226,9 @@ fn product_with(
                         &[]
                     },
                 };
+                for row in first..end {
+                    prefetch(&out[row * out_stride + first_col..][..n_cols]);
+                }
                 // SAFETY: inside `around`, and of this product.
                 unsafe { (kernel.run)(&tile, sums) };
                 let scales = rows.scales().get(first..end).unwrap_or(&[]);

@@ -160,34 +160,29 @@ pub(in crate::kernel) fn pack_columns(
 ) {
     let row_bytes = precision.row_bytes(n_rows);
     assert_eq!(out.len(), n_cols * row_bytes);
-    let per_step = if precision == Precision::F32 { 1 } else { 2 };
+    let (mut block, mut room) = ([[0; BLOCK]; BLOCK], [[0; BLOCK]; BLOCK]);
     for first in (0..n_cols).step_by(BLOCK) {
         let n = BLOCK.min(n_cols - first);
-        let part = |row: usize| -> [f32; BLOCK] {
-            let mut part = [0.0; BLOCK];
-            if row < n_rows {
-                let row = &matrix[row * stride + first..][..n];
-                match row.as_chunks::<BLOCK>() {
-                    ([whole], []) => part = *whole,
-                    _ => part[..n].copy_from_slice(row),
+        let columns = &mut out[first * row_bytes..][..n * row_bytes];
+        for at in (0..row_bytes / 4).step_by(BLOCK) {
+            for (i, to) in block.iter_mut().enumerate() {
+                if precision == Precision::F32 {
+                    let row = part(matrix, stride, n_rows, at + i, first, n);
+                    for (to, x) in to.iter_mut().zip(&row) {
+                        *to = x.to_bits();
+                    }
+                } else {
+                    let row = part(matrix, stride, n_rows, 2 * (at + i), first, n);
+                    let next = part(matrix, stride, n_rows, 2 * (at + i) + 1, first, n);
+                    for (to, (x, y)) in to.iter_mut().zip(row.iter().zip(&next)) {
+                        *to = u32::from_le_bytes(bf16_pair(*x, *y));
+                    }
                 }
             }
-            part
-        };
-        for at in (0..row_bytes / 4).step_by(BLOCK) {
-            let block: [[u32; BLOCK]; BLOCK] = std::array::from_fn(|i| {
-                let row = (at + i) * per_step;
-                let part_of_row = part(row);
-                if precision == Precision::F32 {
-                    return part_of_row.map(f32::to_bits);
-                }
-                let next = part(row + 1);
-                std::array::from_fn(|c| u32::from_le_bytes(bf16_pair(part_of_row[c], next[c])))
-            });
-            let block = turned(block);
-            for (column, numbers) in block.iter().take(n).enumerate() {
-                let to = &mut out[(first + column) * row_bytes + at * 4..][..BLOCK * 4];
-                for (to, number) in to.as_chunks_mut::<4>().0.iter_mut().zip(numbers) {
+            turn(&mut block, &mut room);
+            for (column, numbers) in columns.chunks_exact_mut(row_bytes).zip(&block) {
+                let to = column[at * 4..][..BLOCK * 4].as_chunks_mut::<4>().0;
+                for (to, number) in to.iter_mut().zip(numbers) {
                     *to = number.to_le_bytes();
                 }
             }
@@ -195,17 +190,48 @@ pub(in crate::kernel) fn pack_columns(
     }
 }
 
+/// `n` numbers of a row, from column `first` on; zeros behind the last row.
+#[inline(always)]
+fn part(
+    matrix: &[f32],
+    stride: usize,
+    n_rows: usize,
+    row: usize,
+    first: usize,
+    n: usize,
+) -> [f32; BLOCK] {
+    let mut part = [0.0; BLOCK];
+    if row < n_rows {
+        let row = &matrix[row * stride + first..][..n];
+        match row.as_chunks::<BLOCK>() {
+            ([whole], []) => part = *whole,
+            _ => part[..n].copy_from_slice(row),
+        }
+    }
+    part
+}
+
 /// Rows to columns. Shuffling the upper and the lower half of the rows into each other moves one bit
 /// of a row's number to the column's: four times, and all bits have changed places.
 #[inline(always)]
-fn turned(mut block: [[u32; BLOCK]; BLOCK]) -> [[u32; BLOCK]; BLOCK] {
+fn turn(block: &mut [[u32; BLOCK]; BLOCK], room: &mut [[u32; BLOCK]; BLOCK]) {
+    shuffle(block, room);
+    shuffle(room, block);
+    shuffle(block, room);
+    shuffle(room, block);
+}
+
+#[inline(always)]
+fn shuffle(from: &[[u32; BLOCK]; BLOCK], to: &mut [[u32; BLOCK]; BLOCK]) {
     const HALF: usize = BLOCK / 2;
-    for _ in 0..BLOCK.ilog2() {
-        block = std::array::from_fn(|i| {
-            let (upper, lower) = (&block[i / 2], &block[i / 2 + HALF]);
-            let from = i % 2 * HALF;
-            std::array::from_fn(|j| if j % 2 == 0 { upper } else { lower }[from + j / 2])
-        });
+    for i in 0..HALF {
+        for j in 0..HALF {
+            to[2 * i][2 * j] = from[i][j];
+            to[2 * i][2 * j + 1] = from[i + HALF][j];
+        }
+        for j in 0..HALF {
+            to[2 * i + 1][2 * j] = from[i][j + HALF];
+            to[2 * i + 1][2 * j + 1] = from[i + HALF][j + HALF];
+        }
     }
-    block
 }

@@ -26,12 +26,13 @@ impl Pass {
         let spans: Vec<Range<usize>> = spans.collect();
         let ids = sequences.concat();
         let scale = self.embedding_scale();
-        let rows = ids.iter().flat_map(|&id| {
+        let mut inputs = Vec::with_capacity(ids.len() * hidden);
+        for &id in &ids {
             let row = &self.weights.embedding.values[id as usize * hidden..][..hidden];
-            row.iter().map(move |x| x * scale)
-        });
+            inputs.extend(row.iter().map(|x| x * scale));
+        }
         Tape {
-            inputs: rows.collect(),
+            inputs,
             ids,
             spans,
             links: links.iter().map(|link| link.cloned()).collect(),
@@ -39,13 +40,14 @@ impl Pass {
             pooled: Vec::new(),
             between: Vec::new(),
             vectors: Vec::new(),
+            room: self.room.clone(),
         }
     }
 
     /// The inputs of some sequences, linked where there is a link.
-    pub(super) fn linked(&self, tape: &Tape, sequences: Range<usize>) -> Vec<f32> {
+    pub(super) fn linked(&self, tape: &Tape, sequences: Range<usize>, linked: &mut Vec<f32>) {
         let hidden = self.config.hidden;
-        let mut linked = Vec::new();
+        linked.clear();
         for i in sequences {
             let span = tape.spans[i].clone();
             let inputs = &tape.inputs[span.start * hidden..span.end * hidden];
@@ -58,7 +60,6 @@ impl Pass {
                 }
             }
         }
-        linked
     }
 
     /// Adds the gradient by the inputs to that of their pieces.

@@ -36,7 +36,7 @@ use crate::package::{Config, LayerWeights, Matrix, Weights};
 use layer::WeightGradients;
 use packed::Packed;
 pub use tape::Tape;
-use tape::{Chunk, LayerTape, relative};
+use tape::{Chunk, LayerTape, Room, relative};
 
 /// Rows of a chunk, about: enough to use each weight often, few enough for a core's cache.
 const CHUNK_ROWS: usize = 256;
@@ -55,6 +55,8 @@ pub struct Pass {
     tape_bytes: usize,
     /// The derivative of what lies between the two halves of the feed-forward block.
     geglu_back: fn(&[f32], usize, &mut [f32], &mut [f32]),
+    /// Of tapes that are gone.
+    room: Room,
     /// Room to work in, one for each thread that ever worked at the same time.
     scratch: Mutex<Vec<Scratch>>,
 }
@@ -109,6 +111,7 @@ impl Pass {
             ropes: Ropes::default(),
             tape_bytes: TAPE_BYTES,
             geglu_back: kernel::geglu_back,
+            room: Room::default(),
             scratch: Mutex::default(),
         }
     }
@@ -186,19 +189,16 @@ impl Pass {
         let spans = &tape.spans[sequences.clone()];
         let rows = spans[0].start..spans[spans.len() - 1].end;
         let spans = relative(spans);
-        let mut states = vec![self.linked(tape, sequences.clone())];
-        let mut layers = Vec::new();
+        let Chunk { mut states, mut layers, .. } = self.room.take();
+        let n_layers = self.config.layers.len();
+        states.resize_with(n_layers + 1, Vec::new);
+        layers.resize_with(if is_kept { n_layers } else { 0 }, LayerTape::default);
+        self.linked(tape, sequences.clone(), &mut states[0]);
         let mut again = std::mem::take(&mut scratch.tape);
-        for i in 0..self.config.layers.len() {
-            let mut next = Vec::new();
-            if is_kept {
-                let mut kept = LayerTape::default();
-                self.layer(i, &spans, &states[i], &mut kept, &mut next, scratch);
-                layers.push(kept);
-            } else {
-                self.layer(i, &spans, &states[i], &mut again, &mut next, scratch);
-            }
-            states.push(next);
+        for i in 0..n_layers {
+            let (before, behind) = states.split_at_mut(i + 1);
+            let kept = layers.get_mut(i).unwrap_or(&mut again);
+            self.layer(i, &spans, &before[i], kept, &mut behind[0], scratch);
         }
         scratch.tape = again;
         self.norm(&states[states.len() - 1], &self.packed.norm, &mut scratch.normed);

@@ -1,6 +1,7 @@
 //! What the way forward leaves for the way back.
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::adalink::Link;
 
@@ -14,9 +15,29 @@ pub struct Tape {
     pub(super) pooled: Vec<f32>,  // [n_sequences, hidden]
     pub(super) between: Vec<f32>, // [n_sequences, width_between]
     pub(super) vectors: Vec<f32>, // [n_sequences, full_width]
+    pub(super) room: Room,
+}
+
+/// Memory of tapes that are gone. A tape is large, and fresh memory costs as much as a tenth of the
+/// pass.
+#[derive(Clone, Default)]
+pub(super) struct Room(Arc<Mutex<Vec<Chunk>>>);
+
+impl Room {
+    /// A chunk whose buffers hold what they like.
+    pub(super) fn take(&self) -> Chunk {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        self.room.0.lock().unwrap_or_else(PoisonError::into_inner).append(&mut self.chunks);
+    }
 }
 
 /// Whole sequences, which go through all layers by themselves.
+#[derive(Default)]
 pub(super) struct Chunk {
     /// Which of the batch.
     pub(super) sequences: Range<usize>,

@@ -9,6 +9,9 @@ use crate::package::Package;
 /// Relative L2 error that rounding may cause in the gradient of any weight.
 const TOLERANCE: f64 = 2e-5;
 
+/// The same for eight times as many layers, whose roundings add up on both sides.
+const BIG_TOLERANCE: f64 = 2e-4;
+
 /// The gradients of the sum over `factors * y / |y|`, by candle.
 fn expected(config: &Config, weights: &Weights, ids: &[&[u32]], factors: &[f32]) -> Weights {
     let mut vars = Vec::new();
@@ -126,4 +129,28 @@ fn gradients_of_nano_equal_automatic_ones() {
     let (error, name) = worst(&found, &expected);
     println!("largest relative error: {name}, {error:.1e}");
     assert!(error < TOLERANCE, "{name}: {error:e}");
+}
+
+/// A model of EmbeddingGemma's size, where one is at hand.
+///
+/// ```text
+/// GEMMULE_BIG_MODEL=FOLDER cargo test --release big_model -- --nocapture
+/// ```
+#[test]
+fn gradients_of_a_big_model_equal_automatic_ones() {
+    let Some(folder) = std::env::var_os("GEMMULE_BIG_MODEL") else {
+        println!("skipped: GEMMULE_BIG_MODEL names no folder");
+        return;
+    };
+    let (package, source) = Package::load(folder.as_ref()).unwrap();
+    let config = &package.config;
+    let weights = source.weights().unwrap();
+    let sequences = sequences(&[7, 24], config.vocab_size);
+    let factors = Numbers(9).take(2 * weights.dense_2.n_rows);
+    let expected = expected(config, &weights, &slices(&sequences), &factors);
+    let pass = Pass::new(config, weights, Precision::F32);
+    let found = found(&pass, &slices(&sequences), &factors);
+    let (error, name) = worst(&found, &expected);
+    println!("largest relative error: {name}, {error:.1e}");
+    assert!(error < BIG_TOLERANCE, "{name}: {error:e}");
 }
