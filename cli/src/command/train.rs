@@ -75,6 +75,7 @@ fn note_data(report: &SetReport, output: &Output) {
     let parts = [
         (report.n_repeated, "repeated"),
         (report.n_held_out, "held out"),
+        (report.n_untaught, "without a teacher's vector"),
         (report.n_over, "more than asked for"),
     ];
     let left_out: Vec<String> =
@@ -98,7 +99,8 @@ fn to_json(report: &SetReport) -> Value {
         "repeated": report.n_repeated,
         "held_out": report.n_held_out,
         "over": report.n_over,
-        "false_negatives": report.n_false_negatives,
+        "untaught": report.n_untaught,
+        "negatives_left_out": report.n_negatives_left_out,
         "cut": report.n_cut,
         "examples": report.examples,
     })

@@ -80,6 +80,9 @@ pub struct TeacherSource {
     /// Turn its vectors to their principal axes.
     #[serde(default = "yes")]
     pub rotate: bool,
+    /// Leave out pairs of which it has no vectors; else they are an error.
+    #[serde(default)]
+    pub leave_out_missing: bool,
 }
 
 fn yes() -> bool {

@@ -24,7 +24,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::checkpoint::{Position, State, failed_to_write, read_weights, write_weights};
-use super::data::{Corpus, HeldOut, SetReport, mixed};
+use super::data::{Choice, Corpus, HeldOut, SetReport, mixed};
 use super::log::Log;
 use super::optimise::AdamW;
 use super::parameters::{copy, soup};
@@ -227,21 +227,27 @@ impl Run<'_> {
     }
 
     fn read_corpus(&self, stage_idx: usize, stage: &Stage) -> Result<Corpus> {
+        let teacher = self.teacher.as_ref().filter(|_| stage.loss.need_teacher());
+        let leaves_out = self.recipe.teacher.as_ref().is_some_and(|t| t.leave_out_missing);
+        let choice =
+            Choice { held_out: self.held_out.as_ref(), taught_by: teacher.filter(|_| leaves_out) };
         let corpus = Corpus::read(
             &stage.data,
             &self.folders.data,
             &self.beginning.package,
             self.recipe.max_tokens,
             mixed(&[self.recipe.seed, stage_idx as u64]),
-            self.held_out.as_ref(),
+            choice,
         )?;
-        if let Some(teacher) = self.teacher.as_ref().filter(|_| stage.loss.need_teacher()) {
+        if let Some(teacher) = teacher {
             let n_texts = corpus.texts.len();
-            let missing = teacher.missing((0..n_texts as u32).map(|i| corpus.texts.hash(i)));
+            let is_missing = |i: &u32| !teacher.knows(corpus.texts.hash(*i));
+            let missing = (0..n_texts as u32).filter(is_missing).count();
             if missing > 0 {
                 let problem = format!(
                     "the teacher has no vectors of {missing} of {n_texts} texts of stage '{}'; let it \
-                     embed the texts of all its files, byte by byte as they are there",
+                     embed the texts of all its files, byte by byte as they are there, or set \
+                     leave_out_missing",
                     stage.name
                 );
                 return Err(Error::File { path: self.path(RECIPE), line: None, problem });

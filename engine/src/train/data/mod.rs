@@ -21,6 +21,7 @@ pub(super) use batches::{Batches, choose, mixed};
 pub use held_out::HeldOut;
 pub use read::{TextPair, read};
 
+use super::teacher::Teacher;
 use crate::adalink::random::Random;
 use crate::package::Package;
 use crate::prompt::with_title;
@@ -70,10 +71,12 @@ pub struct SetReport {
     pub n_repeated: usize,
     /// Left out: a text of it is held out for evaluation.
     pub n_held_out: usize,
+    /// Left out: the teacher has no vector of a text of it.
+    pub n_untaught: usize,
     /// Left out: more than the recipe asks for.
     pub n_over: usize,
-    /// Hard negatives left out: the same text as the positive.
-    pub n_false_negatives: usize,
+    /// Hard negatives left out: the same text as the positive, or none that the teacher knows.
+    pub n_negatives_left_out: usize,
     /// Texts that lost their end, since they have more tokens than the recipe allows.
     pub n_cut: usize,
     /// The beginnings of some texts that are held out.
@@ -126,6 +129,15 @@ pub(super) struct PairSet {
     pub(super) pairs: Vec<Pair>,
 }
 
+/// Which pairs count.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Choice<'a> {
+    /// Texts that must not be trained on.
+    pub(super) held_out: Option<&'a HeldOut>,
+    /// Only texts of which this teacher has vectors.
+    pub(super) taught_by: Option<&'a Teacher>,
+}
+
 /// All that a stage is trained on.
 pub(super) struct Corpus {
     pub(super) texts: Texts,
@@ -145,7 +157,7 @@ impl Corpus {
         package: &Package,
         max_tokens: usize,
         seed: u64,
-        held_out: Option<&HeldOut>,
+        choice: Choice<'_>,
     ) -> Result<Corpus> {
         let mut corpus = Corpus { texts: Texts::default(), sets: Vec::new(), reports: Vec::new() };
         let mut known = HashSet::new();
@@ -154,14 +166,16 @@ impl Corpus {
             let mut report = SetReport { file: set.file.clone(), ..SetReport::default() };
             let mut pairs = read(&path)?;
             report.n_read = pairs.len();
-            choose_pairs(&mut pairs, &mut known, held_out, &mut report);
+            choose_pairs(&mut pairs, &mut known, choice, &mut report);
             if let Some(most) = set.at_most.filter(|&most| most < pairs.len()) {
                 report.n_over = pairs.len() - most;
                 Random::new(mixed(&[seed, i as u64])).shuffle(&mut pairs);
                 pairs.truncate(most);
             }
             if pairs.is_empty() {
-                let problem = "no pair is left: all are held out or in other sets".to_owned();
+                let problem =
+                    "no pair is left: all are held out, unknown to the teacher, or in other sets"
+                        .to_owned();
                 return Err(Error::File { path, line: None, problem });
             }
             report.n_used = pairs.len();
@@ -227,16 +241,19 @@ impl Corpus {
     }
 }
 
-/// Leaves out pairs that are repeated or held out.
+/// Leaves out pairs that are repeated, held out or not taught.
 fn choose_pairs(
     pairs: &mut Vec<TextPair>,
     known: &mut HashSet<(u64, u64)>,
-    held_out: Option<&HeldOut>,
+    choice: Choice<'_>,
     report: &mut SetReport,
 ) {
     let is_held_out = |pair: &TextPair| {
-        held_out.is_some_and(|texts| texts.has(&pair.query) || texts.has(&pair.positive))
+        let is_in = |texts: &HeldOut| texts.has(&pair.query) || texts.has(&pair.positive);
+        choice.held_out.is_some_and(is_in)
     };
+    let is_taught =
+        |text: &str| choice.taught_by.is_none_or(|teacher| teacher.knows(text_hash(text)));
     let held_out: Vec<bool> = pairs.par_iter().map(is_held_out).collect();
     let mut held_out = held_out.into_iter();
     pairs.retain_mut(|pair| {
@@ -247,11 +264,15 @@ fn choose_pairs(
             }
             return false;
         }
+        if !is_taught(&pair.query) || !is_taught(&pair.positive) {
+            report.n_untaught += 1;
+            return false;
+        }
         let is_new = known.insert((text_hash(&pair.query), text_hash(&pair.positive)));
         report.n_repeated += usize::from(!is_new);
         let n_negatives = pair.negatives.len();
-        pair.negatives.retain(|negative| *negative != pair.positive);
-        report.n_false_negatives += n_negatives - pair.negatives.len();
+        pair.negatives.retain(|negative| *negative != pair.positive && is_taught(negative));
+        report.n_negatives_left_out += n_negatives - pair.negatives.len();
         is_new
     });
 }

@@ -17,7 +17,8 @@ fn write(folder: &Path, name: &str, pairs: &[(&str, &str)]) {
 
 fn corpus(folder: &Path, sets: &[DataSet], held_out: Option<&HeldOut>) -> Result<Corpus> {
     let (package, _) = Package::nano().unwrap();
-    Corpus::read(sets, folder, &package, 12, 5, held_out)
+    let choice = Choice { held_out, ..Choice::default() };
+    Corpus::read(sets, folder, &package, 12, 5, choice)
 }
 
 #[test]
@@ -40,7 +41,7 @@ fn repeated_and_held_out_pairs_are_left_out_and_counted() {
     assert_eq!(counts(&corpus.reports[0]), [3, 2, 1, 0]);
     assert_eq!(counts(&corpus.reports[1]), [3, 1, 1, 1]);
     assert_eq!(corpus.reports[1].examples, ["what is held out"]);
-    assert_eq!(corpus.reports[0].n_false_negatives, 3);
+    assert_eq!(corpus.reports[0].n_negatives_left_out, 3);
     assert_eq!(corpus.sets[1].name, "b");
 }
 
