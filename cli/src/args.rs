@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Search(Search),
     Embed(Embed),
     Eval(Eval),
+    Train(Train),
     /// Show what the database holds and what it weighs.
     #[command(after_help = "Example: gemmule status --json")]
     Status,
@@ -290,6 +291,35 @@ pub(crate) enum Quant {
     Binary,
 }
 
+/// Train a model by a recipe: from pairs of texts to a package that all commands run.
+///
+/// RECIPE.md has every field of a recipe. Ctrl-C writes a checkpoint; with --resume the run goes on from
+/// the last one, to the same bytes as if it had not been stopped. OUT/model is the package, OUT/log.jsonl
+/// has one object a step.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule train recipe.json --data pairs/ --out run/\n         \
+                  gemmule train recipe.json --data pairs/ --out run/ --resume")]
+pub(crate) struct Train {
+    /// The recipe: a JSON file.
+    #[arg(value_name = "RECIPE", value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: PathBuf,
+    /// The folder of the run: new, or with --resume that of the run that goes on.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+    /// The folder from which the recipe names its files.
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+    /// The teacher's folder (vectors.npy, texts.jsonl), if not where the recipe says.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) teacher: Option<PathBuf>,
+    /// Leave out pairs whose texts are in the evaluation sets below this folder.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) held_out: Option<PathBuf>,
+    /// Go on with the run in --out.
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
 /// How documents are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Through {
@@ -471,6 +501,7 @@ pub(crate) struct Bench {
 pub(crate) enum BenchCommand {
     Embed(BenchEmbed),
     Search(BenchSearch),
+    Train(BenchTrain),
 }
 
 /// Embed texts of random tokens again and again; the median counts.
@@ -492,6 +523,27 @@ pub(crate) struct BenchEmbed {
     /// The arithmetic; the fastest that is true enough to f32 if it is not said.
     #[arg(long, value_enum, value_name = "PRECISION")]
     pub(crate) precision: Option<PrecisionName>,
+    /// Threads; all processors if it is not said.
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Train on random tokens, forward and back again and again, without a loss or an optimiser; the median counts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule bench train --model nano --batch 256 --tokens 32")]
+pub(crate) struct BenchTrain {
+    /// A name from `model list`, or the path of a folder or GGUF file.
+    #[arg(long, value_name = "MODEL", default_value = "nano")]
+    pub(crate) model: String,
+    /// Sequences at once.
+    #[arg(long, value_name = "N", default_value = "256", value_parser = at_least_one())]
+    pub(crate) batch: usize,
+    /// Tokens of each sequence.
+    #[arg(long, value_name = "N", default_value = "32", value_parser = at_least_one())]
+    pub(crate) tokens: usize,
+    /// The arithmetic of products: f32 or bf16.
+    #[arg(long, value_enum, value_name = "PRECISION", default_value = "bf16")]
+    pub(crate) precision: PrecisionName,
     /// Threads; all processors if it is not said.
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(crate) threads: Option<usize>,

@@ -7,7 +7,6 @@ mod args;
 mod command;
 mod ids;
 mod interrupt;
-mod npy;
 mod output;
 mod progress;
 mod text;
@@ -55,6 +54,7 @@ fn run(args: &Args, output: &mut Output) -> anyhow::Result<Done> {
         Command::Search(flags) => command::search::run(global, flags, output),
         Command::Embed(flags) => command::embed::run(flags, output),
         Command::Eval(flags) => command::eval::run(flags, output),
+        Command::Train(flags) => command::train::run(flags, output),
         Command::Status => command::status::run(global, output),
         Command::Get(flags) => command::get::run(global, flags, output),
         Command::List(flags) => command::list::run(global, flags, output),

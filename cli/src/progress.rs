@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gemmule::Progress;
+use gemmule::engine::train::Progress as TrainProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::Output;
@@ -34,6 +35,32 @@ impl Bar {
         let bar = Bar::new(output, what);
         bar.bar.set_length(n_texts as u64);
         bar
+    }
+
+    /// A bar for the steps of a training run.
+    pub(crate) fn of_steps(output: &Output) -> Bar {
+        Bar::new(output, "reading")
+    }
+
+    /// Shows how far the steps of a stage are.
+    pub(crate) fn show_step(&self, progress: &TrainProgress<'_>) {
+        let (mixture, n_mixtures) = progress.mixture;
+        let mut what = progress.stage.to_owned();
+        if n_mixtures > 1 {
+            what += &format!(" {} of {n_mixtures}", mixture + 1);
+        }
+        self.bar.set_prefix(text::shortened(&what, WHAT_COLUMNS));
+        self.bar.set_length(progress.n_steps as u64);
+        self.bar.set_position(progress.step.step as u64);
+        self.bar.set_message(format!(
+            "step {} of {}, loss {:.4}, rate {:.1e}, {} tokens/s, {} left",
+            text::grouped(progress.step.step),
+            text::grouped(progress.n_steps),
+            progress.step.loss,
+            progress.step.rate,
+            text::grouped(progress.tokens_per_s as usize),
+            text::duration(progress.seconds_left)
+        ));
     }
 
     /// A bar for a number of bytes.

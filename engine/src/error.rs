@@ -171,6 +171,17 @@ pub enum Error {
         /// Bytes that are free, where the system says.
         free: Option<u64>,
     },
+    /// Training came to numbers that are not finite.
+    Diverged {
+        /// What is not finite.
+        what: &'static str,
+        /// The recipe's stage.
+        stage: String,
+        /// The step, from 1.
+        step: usize,
+        /// The last good state.
+        checkpoint: PathBuf,
+    },
     /// The work was cancelled by its caller.
     Cancelled,
 }
@@ -277,6 +288,12 @@ impl fmt::Display for Error {
             }
             Error::Tokenize(source) => write!(f, "could not tokenize a text: {source}"),
             Error::Tensor(source) => write!(f, "could not run the model: {source}"),
+            Error::Diverged { what, stage, step, checkpoint } => write!(
+                f,
+                "{what} of step {step} of stage '{stage}' is not finite, so the run stopped; {} is the \
+                 last good state: begin another run with a lower rate or a smaller clip",
+                checkpoint.display()
+            ),
             Error::Cancelled => write!(f, "cancelled"),
         }
     }

@@ -6,6 +6,8 @@
 //!
 //! The crate knows files, text and models; it knows nothing of graphs, stores or HTTP.
 
+pub mod adalink;
+mod atomic_file;
 mod bytes;
 mod embedder;
 mod error;
@@ -14,10 +16,12 @@ pub mod hub;
 pub mod ingest;
 mod kernel;
 pub mod model;
+pub mod npy;
 pub mod package;
 mod prompt;
 mod random;
 pub mod token;
+pub mod train;
 
 pub use embedder::{Embedder, NO_TASK, Tokens};
 pub use error::{Error, Result};

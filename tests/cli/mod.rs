@@ -15,6 +15,7 @@ mod index;
 mod model;
 mod process;
 mod search;
+mod train;
 mod upkeep;
 
 use std::fs;

@@ -8,11 +8,11 @@ use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, StdinLock, Write}
 
 use anyhow::{Context, bail};
 use gemmule::Embedder;
-use gemmule::engine::Tokens;
+use gemmule::engine::{Tokens, npy};
 
 use crate::args::{Embed, VectorFormat};
 use crate::output::{Output, Usage};
-use crate::{Done, npy, text, vector};
+use crate::{Done, text, vector};
 
 /// Texts in a batch: enough to group them by length.
 const BATCH_TEXTS: usize = 256;

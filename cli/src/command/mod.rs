@@ -18,6 +18,7 @@ pub(crate) mod reindex;
 pub(crate) mod restore;
 pub(crate) mod search;
 pub(crate) mod status;
+pub(crate) mod train;
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,4 +1,5 @@
-//! Reads a text file line by line, and says in which line a problem was.
+//! Reads a text file line by line, and says in which line a problem was; a name that ends in `.gz` is one
+//! that was packed by gzip.
 //!
 //! Evaluation files are data from elsewhere: a byte order mark, Windows line ends and empty lines
 //! are passed over, bytes that are not UTF-8 are an error.
@@ -7,6 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
@@ -16,13 +18,17 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] if the file cannot be read, [`Error::File`] for bytes that are not text and for
 /// what `read` found wrong.
-pub(super) fn for_each(
+pub(crate) fn for_each(
     path: &Path,
     doing: &'static str,
     mut read: impl FnMut(u64, &str) -> Result<(), String>,
 ) -> Result<()> {
     let refused = |source| Error::Io { doing, path: path.to_owned(), source };
-    let mut reader = BufReader::new(File::open(path).map_err(refused)?);
+    let file = BufReader::new(File::open(path).map_err(refused)?);
+    let mut reader: Box<dyn BufRead> = match path.extension().is_some_and(|ending| ending == "gz") {
+        true => Box::new(BufReader::new(MultiGzDecoder::new(file))),
+        false => Box::new(file),
+    };
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
@@ -42,7 +48,7 @@ pub(super) fn for_each(
 }
 
 /// A data file that is not what it should be.
-pub(super) fn problem_in(path: &Path, line: Option<u64>, problem: String) -> Error {
+pub(crate) fn problem_in(path: &Path, line: Option<u64>, problem: String) -> Error {
     Error::File { path: path.to_owned(), line, problem }
 }
 
@@ -95,6 +101,27 @@ mod tests {
         assert!(message.ends_with("lines.txt, line 3: found bad"), "{message}");
         let message = read(b"good\n\xff\n").unwrap_err().to_string();
         assert!(message.contains("line 2: not UTF-8"), "{message}");
+    }
+
+    #[test]
+    fn a_packed_file_is_unpacked_and_a_damaged_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines.txt.gz");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, b"one\n\ntwo\n").unwrap();
+        let packed = packed.finish().unwrap();
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let mut lines = Vec::new();
+            for_each(&path, "read the lines", |line, text| {
+                lines.push((line, text.to_owned()));
+                Ok(())
+            })?;
+            Ok::<_, Error>(lines)
+        };
+        assert_eq!(read(&packed).unwrap(), [(1, "one".to_owned()), (3, "two".to_owned())]);
+        assert!(read(&packed[..packed.len() - 9]).is_err());
+        assert!(read(b"one\ntwo\n").is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@
 mod beir;
 mod labelled;
 pub mod learn;
-mod lines;
+pub(crate) mod lines;
 pub mod measure;
 mod sts;
 

@@ -1,5 +1,7 @@
 //! Each kernel against its definition compiled for any processor, and against f64.
 
+mod back;
+
 use super::panels::unpack;
 use super::*;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 pub use super::gguf::Dtype;
 use super::gguf::{self, names};
-use super::{LayerKind, Location, Package, Source};
+use super::{LayerKind, Location, Matrix, Package, Weights};
 use crate::{Error, Result};
 
 /// Numbers that are held at once.
@@ -52,12 +52,51 @@ pub fn to_folder(model: &str, out: &Path) -> Result<()> {
     let location = Location::find(model)?;
     let (package, source) = location.load()?;
     let tokenizer_json = location.tokenizer_json()?;
+    let tensors = source.tensors();
+    let dense = [source.width_between(), source.width()];
+    let rows = |name: &str, shape: &[usize], rows| Ok(source.rows(name, shape, rows)?.values);
+    write_folder(out, &package, &tokenizer_json, dense, &tensors, &rows)
+}
+
+/// Writes a package whose weights are in memory as a sentence-transformers folder, in f32.
+///
+/// # Errors
+/// [`Error::Io`] if the folder is there already or a file cannot be written.
+pub(crate) fn weights_to_folder(
+    package: &Package,
+    tokenizer_json: &[u8],
+    weights: &Weights,
+    out: &Path,
+) -> Result<()> {
+    let named = crate::train::parameters::named(&package.config, weights);
+    let shape = |m: &Matrix| if m.n_rows == 1 { vec![m.n_cols] } else { vec![m.n_rows, m.n_cols] };
+    let tensors: Vec<_> = named.iter().map(|(name, m)| (name.clone(), shape(m))).collect();
+    let rows = |name: &str, _: &[usize], rows: Range<usize>| {
+        let matrix = named.iter().find(|(known, _)| known == name).map(|(_, matrix)| matrix);
+        let matrix = matrix.unwrap_or_else(|| unreachable!("{name} is of no model"));
+        Ok(matrix.values[rows.start * matrix.n_cols..rows.end * matrix.n_cols].to_vec())
+    };
+    let dense = [weights.dense_1.n_rows, weights.dense_2.n_rows];
+    write_folder(out, package, tokenizer_json, dense, &tensors, &rows)
+}
+
+/// The numbers of some rows of a tensor, by its name and shape.
+type RowsOf<'a> = &'a dyn Fn(&str, &[usize], Range<usize>) -> Result<Vec<f32>>;
+
+fn write_folder(
+    out: &Path,
+    package: &Package,
+    tokenizer_json: &[u8],
+    dense: [usize; 2],
+    tensors: &[(String, Vec<usize>)],
+    rows: RowsOf,
+) -> Result<()> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Io { doing: "write the model's", path, source }
     };
     fs::create_dir(out).map_err(failed(out))?;
-    for (name, value) in configs(&package, &source) {
+    for (name, value) in configs(package, dense) {
         let path = out.join(name);
         let write = || {
             fs::create_dir_all(path.parent().unwrap_or(out))?;
@@ -66,20 +105,22 @@ pub fn to_folder(model: &str, out: &Path) -> Result<()> {
         write().map_err(failed(&path))?;
     }
     let path = out.join("tokenizer.json");
-    fs::write(&path, &tokenizer_json).map_err(failed(&path))?;
-    let tensors = source.tensors();
+    fs::write(&path, tokenizer_json).map_err(failed(&path))?;
     let is_dense = |name: &str| names::DENSE.contains(&name);
     let body: Vec<_> = tensors.iter().filter(|(name, _)| !is_dense(name)).collect();
-    write_tensors(&out.join("model.safetensors"), &source, &body)?;
+    write_tensors(&out.join("model.safetensors"), &body, rows)?;
     for tensor in tensors.iter().filter(|(name, _)| is_dense(name)) {
         let folder = tensor.0.trim_end_matches("linear.weight");
-        write_tensors(&out.join(folder).join("model.safetensors"), &source, &[tensor])?;
+        write_tensors(&out.join(folder).join("model.safetensors"), &[tensor], rows)?;
     }
     Ok(())
 }
 
 /// The JSON files of a package by name.
-fn configs(package: &Package, source: &Source) -> Vec<(&'static str, Value)> {
+fn configs(
+    package: &Package,
+    [width_between, full_width]: [usize; 2],
+) -> Vec<(&'static str, Value)> {
     let config = &package.config;
     let layer = |kind: &LayerKind| match kind {
         LayerKind::Full => "full_attention",
@@ -176,13 +217,13 @@ fn configs(package: &Package, source: &Source) -> Vec<(&'static str, Value)> {
                 "include_prompt": true,
             }),
         ),
-        ("2_Dense/config.json", dense(config.hidden, source.width_between())),
-        ("3_Dense/config.json", dense(source.width_between(), source.width())),
+        ("2_Dense/config.json", dense(config.hidden, width_between)),
+        ("3_Dense/config.json", dense(width_between, full_width)),
     ]
 }
 
 /// One safetensors file of f32, written as its rows are read.
-fn write_tensors(path: &Path, source: &Source, tensors: &[&(String, Vec<usize>)]) -> Result<()> {
+fn write_tensors(path: &Path, tensors: &[&(String, Vec<usize>)], rows: RowsOf) -> Result<()> {
     let failed = |source: io::Error| Error::Io {
         doing: "write the model's",
         path: PathBuf::from(path),
@@ -207,8 +248,8 @@ fn write_tensors(path: &Path, source: &Source, tensors: &[&(String, Vec<usize>)]
         let n_rows = if let [n_rows, _] = shape[..] { n_rows } else { 1 };
         let row = shape.last().copied().unwrap_or(1).max(1);
         for first in (0..n_rows).step_by((PART / row).max(1)) {
-            let rows = first..n_rows.min(first + (PART / row).max(1));
-            for x in source.rows(name, shape, rows)?.values {
+            let part = first..n_rows.min(first + (PART / row).max(1));
+            for x in rows(name, shape, part)? {
                 file.write_all(&x.to_le_bytes()).map_err(failed)?;
             }
         }

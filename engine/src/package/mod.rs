@@ -244,6 +244,17 @@ impl Package {
         Location::find(name)?.load()
     }
 
+    /// Puts another tokenizer in the place of its own, and fits the table's rows to it.
+    ///
+    /// # Errors
+    /// [`Error::Package`] if it is none for this model.
+    pub(crate) fn set_tokenizer(&mut self, json: &[u8]) -> Result<()> {
+        let refused = |refusal: Refusal| refusal.of(&self.name);
+        self.config.vocab_size = tokenizer::n_tokens(json).map_err(refused)?;
+        self.tokenizer = Tokenizer::from_json(json, &self.config).map_err(refused)?;
+        Ok(())
+    }
+
     fn from_files(name: String, files: &Files) -> Result<(Package, Source)> {
         let refused = |refusal: Refusal| refusal.of(&name);
         let config = Config::parse(&files.read("config.json")?).map_err(refused)?;

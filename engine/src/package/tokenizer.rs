@@ -136,6 +136,11 @@ impl Tokenizer {
     }
 }
 
+/// How many ids a tokenizer has, added tokens included.
+pub(super) fn n_tokens(json: &[u8]) -> Result<usize, Refusal> {
+    Ok(library(json)?.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1))
+}
+
 fn library(json: &[u8]) -> Result<Library, Refusal> {
     let refused = |found: tokenizers::Error| refuse("tokenizer.json", found, "a tokenizer");
     let mut tokenizer = Library::from_bytes(json).map_err(refused)?;

@@ -6,7 +6,7 @@ use gemmule::Embedder;
 use gemmule::engine::{Precision, Tokens};
 use serde_json::json;
 
-use super::peak_rss;
+use super::{peak_rss, random};
 use crate::Done;
 use crate::args::BenchEmbed;
 use crate::output::Output;
@@ -75,13 +75,7 @@ pub(super) fn run(flags: &BenchEmbed, output: &mut Output) -> anyhow::Result<Don
 
 /// Texts of known ids, so that the tokenizer takes no part; the same in each run.
 fn texts(flags: &BenchEmbed, vocab_size: usize) -> Vec<Tokens> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut next = random();
     let text = |n_tokens: usize, next: &mut dyn FnMut() -> u64| {
         let ids = (0..n_tokens).map(|_| (next() % vocab_size as u64) as u32).collect();
         Tokens { ids, n_dropped: 0 }

@@ -2,6 +2,7 @@
 
 mod embed;
 mod search;
+mod train;
 
 use crate::Done;
 use crate::args::{Bench, BenchCommand};
@@ -11,6 +12,7 @@ pub(crate) fn run(flags: &Bench, output: &mut Output) -> anyhow::Result<Done> {
     match &flags.command {
         BenchCommand::Embed(flags) => embed::run(flags, output),
         BenchCommand::Search(flags) => search::run(flags, output),
+        BenchCommand::Train(flags) => train::run(flags, output),
     }
 }
 
@@ -20,4 +22,15 @@ fn peak_rss() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// Numbers at random, the same in each run (xorshift).
+fn random() -> impl FnMut() -> u64 {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    }
 }

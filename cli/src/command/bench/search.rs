@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use gemmule::engine::npy;
 use gemmule::storage::index::{Query, Search, Segment, SegmentBuilder, SegmentStats, Shape};
 use half::f16;
 use rayon::prelude::*;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use super::peak_rss;
 use crate::args::BenchSearch;
 use crate::output::Output;
-use crate::{Done, npy, text};
+use crate::{Done, text};
 
 /// Hits of which recall is counted.
 const K: usize = 10;

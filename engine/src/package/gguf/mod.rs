@@ -13,7 +13,6 @@
 //! Left out: big-endian files, version 1, arrays of arrays, files in several parts, and the
 //! formats below four bits.
 
-mod atomic_file;
 mod dequantise;
 mod dtype;
 mod model;
@@ -34,6 +33,16 @@ pub use reader::{Gguf, Tensor};
 pub use value::{Array, Kind, Value};
 
 use super::{Config, LayerKind, Refusal, refuse};
+
+/// Rounds numbers to the blocks of a format and back, in place.
+///
+/// # Panics
+/// If they are not whole blocks, or the format cannot be written.
+pub(crate) fn round(dtype: Dtype, values: &mut [f32]) {
+    let mut stored = Vec::with_capacity(values.len() / dtype.block_len() * dtype.block_bytes());
+    quantise::quantise(dtype, values, &mut stored);
+    dequantise::dequantise(dtype, &stored, values);
+}
 
 #[cfg(test)]
 mod tests;

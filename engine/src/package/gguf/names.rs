@@ -70,7 +70,7 @@ fn split_layer<'a>(name: &'a str, prefix: &str) -> Option<(usize, &'a str)> {
 
 /// Every tensor of the model but the dense layers, in the order of the passes, with its shape
 /// (row-major, outermost first).
-pub(super) fn backbone(config: &Config) -> Vec<(String, Vec<usize>)> {
+pub(crate) fn backbone(config: &Config) -> Vec<(String, Vec<usize>)> {
     let Config { hidden, intermediate, n_heads, n_kv_heads, head_dim, .. } = *config;
     let shape_of = |part: &str| match part {
         "self_attn.q_proj" => vec![n_heads * head_dim, hidden],

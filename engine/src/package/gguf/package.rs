@@ -7,12 +7,12 @@ use std::path::Path;
 
 use half::f16;
 
-use super::atomic_file::AtomicFile;
 use super::model::{DEFAULT_PERIOD, MEAN_POOLING, PROMPT_PREFIX, WIDTHS_KEY};
 use super::pieces::{Piece, pieces_from_tokenizer_json};
 use super::reader::named;
 use super::writer::{Metadata, Plan, TensorWriter, data_bytes, head};
 use super::{Config, Dtype, LayerKind, names, quantise, refuse};
+use crate::atomic_file::AtomicFile;
 use crate::token::PieceKind;
 use crate::{Error, Result};
 

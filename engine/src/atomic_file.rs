@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// A file under construction; dropped without [`AtomicFile::commit`], it is removed.
-pub(super) struct AtomicFile {
+pub(crate) struct AtomicFile {
     file: File,
     temporary: PathBuf,
     path: PathBuf,
@@ -15,7 +15,7 @@ pub(super) struct AtomicFile {
 
 impl AtomicFile {
     /// Opens a temporary file beside `path`, so that the rename stays on one disk.
-    pub(super) fn create(path: &Path) -> io::Result<AtomicFile> {
+    pub(crate) fn create(path: &Path) -> io::Result<AtomicFile> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
         let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
         // What a process of the same id left behind long ago is nobody's.
@@ -24,12 +24,12 @@ impl AtomicFile {
     }
 
     /// The file to write to.
-    pub(super) fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// Gives the file its name, replacing what had it. On return it survives a crash.
-    pub(super) fn commit(mut self) -> io::Result<()> {
+    pub(crate) fn commit(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.temporary, &self.path)?;
         self.is_committed = true;

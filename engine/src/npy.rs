@@ -4,7 +4,6 @@
 
 use std::io::{self, Read, Write};
 
-use anyhow::{Context, bail, ensure};
 use half::f16;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -16,7 +15,13 @@ const ALIGNMENT: usize = 64;
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// Writes rows of equal width as little-endian float32. `rows`: `[n, dims]`, also where n is 0.
-pub(crate) fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io::Result<()> {
+///
+/// # Errors
+/// The writer's.
+///
+/// # Panics
+/// If a row has another width.
+pub fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io::Result<()> {
     let shape = format!("({}, {dims})", rows.len());
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
     let unpadded = MAGIC.len() + 2 + size_of::<u16>() + header.len() + 1;
@@ -53,7 +58,7 @@ impl Float {
 }
 
 /// A matrix that is read row by row.
-pub(crate) struct Reader<R> {
+pub struct Reader<R> {
     bytes: R,
     float: Float,
     n_rows: usize,
@@ -64,52 +69,71 @@ pub(crate) struct Reader<R> {
 
 impl<R: Read> Reader<R> {
     /// Reads the header.
-    pub(crate) fn new(mut bytes: R) -> anyhow::Result<Reader<R>> {
+    ///
+    /// # Errors
+    /// `InvalidData`, with what is wrong, if it is no such file; else the reader's own.
+    pub fn new(mut bytes: R) -> io::Result<Reader<R>> {
         let mut start = [0; 8];
-        bytes.read_exact(&mut start).context("it is too short for an npy file")?;
+        bytes
+            .read_exact(&mut start)
+            .map_err(|e| wrong_if_short(e, "it is too short for an npy file"))?;
         let [magic @ .., version, _] = start;
-        ensure!(magic == *MAGIC, "it does not begin as an npy file does");
+        if magic != *MAGIC {
+            return Err(wrong("it does not begin as an npy file does"));
+        }
         let header_bytes = match version {
             1 => {
                 let mut n_bytes = [0; 2];
-                bytes.read_exact(&mut n_bytes).context("its header is cut short")?;
+                bytes.read_exact(&mut n_bytes).map_err(cut_short)?;
                 usize::from(u16::from_le_bytes(n_bytes))
             }
             2 | 3 => {
                 let mut n_bytes = [0; 4];
-                bytes.read_exact(&mut n_bytes).context("its header is cut short")?;
+                bytes.read_exact(&mut n_bytes).map_err(cut_short)?;
                 u32::from_le_bytes(n_bytes) as usize
             }
-            other => bail!("it has version {other} of the npy format; 1 to 3 are read"),
+            other => {
+                let problem = format!("it has version {other} of the npy format; 1 to 3 are read");
+                return Err(wrong(problem));
+            }
         };
-        ensure!(
-            header_bytes <= MAX_HEADER_BYTES,
-            "its header should have {header_bytes} bytes; {MAX_HEADER_BYTES} is the most"
-        );
+        if header_bytes > MAX_HEADER_BYTES {
+            let most = MAX_HEADER_BYTES;
+            let problem =
+                format!("its header should have {header_bytes} bytes; {most} is the most");
+            return Err(wrong(problem));
+        }
         let mut header = vec![0; header_bytes];
-        bytes.read_exact(&mut header).context("its header is cut short")?;
-        let header = String::from_utf8(header).context("its header is not text")?;
+        bytes.read_exact(&mut header).map_err(cut_short)?;
+        let header = String::from_utf8(header).map_err(|_| wrong("its header is not text"))?;
         let (float, n_rows, width) = parse(&header)?;
         let row = vec![0; width * float.n_bytes()];
         Ok(Reader { bytes, float, n_rows, width, n_read: 0, row })
     }
 
-    pub(crate) fn n_rows(&self) -> usize {
+    /// Rows that the header promises.
+    pub fn n_rows(&self) -> usize {
         self.n_rows
     }
 
-    pub(crate) fn width(&self) -> usize {
+    /// Numbers in a row.
+    pub fn width(&self) -> usize {
         self.width
     }
 
     /// Reads the next row into `row`; false after the last.
-    pub(crate) fn next_row(&mut self, row: &mut Vec<f32>) -> anyhow::Result<bool> {
+    ///
+    /// # Errors
+    /// If the file ends before, or cannot be read.
+    pub fn next_row(&mut self, row: &mut Vec<f32>) -> io::Result<bool> {
         row.clear();
         if self.n_read == self.n_rows {
             return Ok(false);
         }
-        self.bytes.read_exact(&mut self.row).with_context(|| {
-            format!("its header promises {} rows, row {} is not whole", self.n_rows, self.n_read)
+        self.bytes.read_exact(&mut self.row).map_err(|e| {
+            let (n_rows, n_read) = (self.n_rows, self.n_read);
+            let problem = format!("its header promises {n_rows} rows, row {n_read} is not whole");
+            wrong_if_short(e, problem)
         })?;
         self.n_read += 1;
         match self.float {
@@ -126,11 +150,12 @@ impl<R: Read> Reader<R> {
 }
 
 /// Reads the header's dictionary: the form of a number, rows, numbers in a row.
-fn parse(header: &str) -> anyhow::Result<(Float, usize, usize)> {
-    let value = |key: &str| -> anyhow::Result<&str> {
+fn parse(header: &str) -> io::Result<(Float, usize, usize)> {
+    let value = |key: &str| -> io::Result<&str> {
         let quoted = [format!("'{key}':"), format!("\"{key}\":")];
         let at = quoted.iter().find_map(|key| Some(header.find(key)? + key.len()));
-        Ok(header[at.with_context(|| format!("its header has no '{key}'"))?..].trim_start())
+        let at = at.ok_or_else(|| wrong(format!("its header has no '{key}'")))?;
+        Ok(header[at..].trim_start())
     };
     let descr = value("descr")?;
     let descr = descr.trim_start_matches(['\'', '"']);
@@ -138,24 +163,41 @@ fn parse(header: &str) -> anyhow::Result<(Float, usize, usize)> {
         "<f2" => Float::F16,
         "<f4" => Float::F32,
         "<f8" => Float::F64,
-        other => bail!("its numbers are '{other}'; <f2, <f4 and <f8 are read"),
+        other => {
+            let problem = format!("its numbers are '{other}'; <f2, <f4 and <f8 are read");
+            return Err(wrong(problem));
+        }
     };
-    ensure!(
-        value("fortran_order")?.starts_with("False"),
-        "it is in Fortran order: save it with numpy.ascontiguousarray"
-    );
+    if !value("fortran_order")?.starts_with("False") {
+        return Err(wrong("it is in Fortran order: save it with numpy.ascontiguousarray"));
+    }
     let shape = value("shape")?;
     let inner = shape.strip_prefix('(').and_then(|shape| shape.split(')').next());
     let sides: Result<Vec<usize>, _> = inner
-        .context("the shape in its header has no brackets")?
+        .ok_or_else(|| wrong("the shape in its header has no brackets"))?
         .split(',')
         .map(str::trim)
         .filter(|side| !side.is_empty())
         .map(str::parse)
         .collect();
-    match sides.context("the shape in its header is not of whole numbers")?[..] {
+    match sides.map_err(|_| wrong("the shape in its header is not of whole numbers"))?[..] {
         [n_rows, width] if width > 0 && width <= 1 << 20 => Ok((float, n_rows, width)),
-        [n_rows, width] => bail!("its shape is ({n_rows}, {width}): no such width is read"),
-        ref other => bail!("it has {} axes; a matrix has 2", other.len()),
+        [n_rows, width] => {
+            Err(wrong(format!("its shape is ({n_rows}, {width}): no such width is read")))
+        }
+        ref other => Err(wrong(format!("it has {} axes; a matrix has 2", other.len()))),
     }
+}
+
+fn wrong(problem: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem.into())
+}
+
+/// A file that ends too soon is a damaged one; other errors are the system's.
+fn wrong_if_short(error: io::Error, problem: impl Into<String>) -> io::Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof { wrong(problem) } else { error }
+}
+
+fn cut_short(error: io::Error) -> io::Error {
+    wrong_if_short(error, "its header is cut short")
 }

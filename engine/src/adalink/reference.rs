@@ -1,0 +1,19 @@
+//! Values that numpy computed: `tests/reference/adalink.json`, made by the script beside it.
+
+use serde_json::Value;
+
+use crate::package::Matrix;
+
+pub(crate) fn value(name: &str) -> Value {
+    let all: Value =
+        serde_json::from_str(include_str!("../../../tests/reference/adalink.json")).unwrap();
+    all[name].clone()
+}
+
+pub(crate) fn matrix(rows: &Value) -> Matrix {
+    let numbers = |row: &Value| -> Vec<f32> {
+        row.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+    };
+    let rows: Vec<Vec<f32>> = rows.as_array().unwrap().iter().map(numbers).collect();
+    Matrix { n_rows: rows.len(), n_cols: rows[0].len(), values: rows.concat() }
+}
