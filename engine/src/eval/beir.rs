@@ -18,7 +18,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::lines::{for_each, problem_in, three_fields};
+use super::lines::{for_each, json, problem_in, three_fields};
 use crate::Result;
 
 /// A retrieval set: documents, queries, and which answer which.
@@ -76,12 +76,8 @@ impl Beir {
             documents.push(BeirDocument { id: id.clone(), title: title.unwrap_or_default(), text });
             id
         })?;
-        let mut queries = Vec::new();
-        let path = folder.join("queries.jsonl");
-        let query_ids = read_objects(&path, "read the queries", |line: QueryLine| {
-            queries.push((line.id.clone(), line.text));
-            line.id
-        })?;
+        let queries = read_queries(&folder.join("queries.jsonl"))?;
+        let query_ids: HashSet<&String> = queries.iter().map(|(id, _)| id).collect();
         let path = folder.join("qrels").join("test.tsv");
         let qrels = read_qrels(&path)?;
         let (mut n_judgements, mut n_unknown) = (0, 0);
@@ -107,6 +103,16 @@ impl Beir {
     }
 }
 
+/// Id and text of each query, in the order of the file; ids are distinct.
+pub(crate) fn read_queries(path: &Path) -> Result<Vec<(String, String)>> {
+    let mut queries = Vec::new();
+    read_objects(path, "read the queries", |line: QueryLine| {
+        queries.push((line.id.clone(), line.text));
+        line.id
+    })?;
+    Ok(queries)
+}
+
 /// Reads one JSON object a line; `keep` takes it and returns its id, which must be new.
 fn read_objects<T: DeserializeOwned>(
     path: &Path,
@@ -115,15 +121,7 @@ fn read_objects<T: DeserializeOwned>(
 ) -> Result<HashSet<String>> {
     let mut ids = HashSet::new();
     for_each(path, doing, |_, text| {
-        // The message counts lines within the one line it was given: only the column is right.
-        let object = serde_json::from_str(text).map_err(|e| {
-            let message = e.to_string();
-            match message.rsplit_once(" at line ") {
-                Some((message, _)) => format!("{message} at column {}", e.column()),
-                None => message,
-            }
-        })?;
-        let id = keep(object);
+        let id = keep(json(text)?);
         match ids.replace(id) {
             None => Ok(()),
             Some(id) => Err(format!("_id '{id}' is taken by an earlier line")),
@@ -135,7 +133,8 @@ fn read_objects<T: DeserializeOwned>(
     }
 }
 
-fn read_qrels(path: &Path) -> Result<HashMap<String, HashMap<String, i32>>> {
+/// By query id, then by document id: the grade.
+pub(crate) fn read_qrels(path: &Path) -> Result<HashMap<String, HashMap<String, i32>>> {
     let mut qrels: HashMap<String, HashMap<String, i32>> = HashMap::new();
     let mut is_header = true;
     for_each(path, "read the judgements", |_, text| {

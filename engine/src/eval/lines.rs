@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use crate::{Error, Result};
 
 /// Calls `read` with the number (from 1) and the text of each line that is not empty.
@@ -14,7 +16,7 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] if the file cannot be read, [`Error::File`] for bytes that are not text and for
 /// what `read` found wrong.
-pub(super) fn for_each(
+pub(crate) fn for_each(
     path: &Path,
     doing: &'static str,
     mut read: impl FnMut(u64, &str) -> Result<(), String>,
@@ -40,12 +42,24 @@ pub(super) fn for_each(
 }
 
 /// A data file that is not what it should be.
-pub(super) fn problem_in(path: &Path, line: Option<u64>, problem: String) -> Error {
+pub(crate) fn problem_in(path: &Path, line: Option<u64>, problem: String) -> Error {
     Error::File { path: path.to_owned(), line, problem }
 }
 
+/// The JSON value of a line.
+pub(crate) fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    // The message counts lines within the one line it was given: only the column is right.
+    serde_json::from_str(text).map_err(|e| {
+        let message = e.to_string();
+        match message.rsplit_once(" at line ") {
+            Some((message, _)) => format!("{message} at column {}", e.column()),
+            None => message,
+        }
+    })
+}
+
 /// The three fields of a line of tab-separated values.
-pub(super) fn three_fields(text: &str) -> Result<[&str; 3], String> {
+pub(crate) fn three_fields(text: &str) -> Result<[&str; 3], String> {
     let fields: Vec<&str> = text.split('\t').collect();
     <[&str; 3]>::try_from(fields)
         .map_err(|fields| format!("{} fields between tabs, expected 3", fields.len()))

@@ -7,9 +7,10 @@
 //! exact scan, a graph and a cut vector.
 
 mod beir;
-mod lines;
+pub(crate) mod lines;
 pub mod measure;
 mod sts;
 
 pub use beir::{Beir, BeirDocument};
+pub(crate) use beir::{read_qrels, read_queries};
 pub use sts::Sts;
