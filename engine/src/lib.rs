@@ -17,6 +17,7 @@ mod kernel;
 pub mod model;
 pub mod package;
 mod prompt;
+mod random;
 pub mod token;
 
 pub use embedder::{Embedder, NO_TASK, Tokens};

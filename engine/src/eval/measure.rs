@@ -4,10 +4,14 @@
 //! results are sorted by score, equal scores by document id, both descending, whatever order they
 //! came in; a grade is its own gain; a document without a judgement is not relevant. Correlation
 //! is scipy's: ranks are averaged over equal values. `tests/reference/measures.json` holds values
-//! of both.
+//! of both. What chance may have done to a mean over queries is in `chance`.
+
+mod chance;
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
+
+pub use chance::{bootstrap_interval, paired_randomisation};
 
 /// Means of the measures over the queries of a set.
 #[derive(Clone, Copy, Debug, PartialEq)]
