@@ -93,7 +93,9 @@ impl Log {
             return Err("rank 0; ranks begin at 1".to_owned());
         }
         if *self.has_ts.get_or_insert(line.ts.is_some()) != line.ts.is_some() {
-            return Err("some lines have ts and some have not; give it in all or in none".to_owned());
+            return Err(
+                "some lines have ts and some have not; give it in all or in none".to_owned()
+            );
         }
         if let (Some(before), Some(ts)) = (self.last_ts, line.ts)
             && ts < before

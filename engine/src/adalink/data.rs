@@ -95,7 +95,8 @@ impl Data {
                 let Some(text) = texts.get(&id) else { continue };
                 let query = queries.of(text);
                 query.part = Some(part);
-                let mut grades: Vec<_> = grades.into_iter().filter(|(_, grade)| *grade > 0).collect();
+                let mut grades: Vec<_> =
+                    grades.into_iter().filter(|(_, grade)| *grade > 0).collect();
                 grades.sort();
                 for (document, grade) in grades {
                     add_positive(query, Positive { document, grade, weight: 1.0 });

@@ -172,8 +172,8 @@ fn scores_of_block(queries: &Rows, n_queries: usize, rows: &[f32], width: usize)
 #[cfg(test)]
 mod tests {
     use super::super::head::dot;
-    use super::super::random::Random;
     use super::*;
+    use crate::random::Random;
 
     fn random_rows(n_rows: usize, n_cols: usize, seed: u64) -> Matrix {
         let mut random = Random::new(seed);

@@ -11,41 +11,44 @@ use super::Link;
 use super::adamw::{AdamW, schedule};
 use super::documents::Documents;
 use super::loss::{Terms, loss};
-use super::random::Random;
 use super::target::{Targets, gather};
 use crate::Result;
 use crate::package::Matrix;
+use crate::random::Random;
 
 /// How a link is trained.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Training {
+pub(crate) struct Training {
     /// Columns of `U` and `V`.
-    pub rank: usize,
+    pub(crate) rank: usize,
     /// Passes over the queries, at most.
-    pub n_epochs: usize,
+    pub(crate) n_epochs: usize,
     /// Queries of a step.
-    pub batch: usize,
+    pub(crate) batch: usize,
     /// The rate of `U`; that of `V` is [`RATE_OF_V`] of it.
-    pub rate: f32,
+    pub(crate) rate: f32,
     /// Of weights, times the rate.
-    pub decay: f32,
+    pub(crate) decay: f32,
     /// The share of the link's inner numbers that a query goes without in a step.
-    pub drop_out: f32,
+    pub(crate) drop_out: f32,
+    /// A link may move what it is applied to by this share of its length, in the mean.
+    pub(crate) farthest: f64,
     /// Weights of the loss.
-    pub terms: Terms,
+    pub(crate) terms: Terms,
     /// Of the start, the order and all that is drawn.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// `V` starts at random and `U` at 0: `V` moves more slowly.
-pub const RATE_OF_V: f32 = 0.3;
+pub(crate) const RATE_OF_V: f32 = 0.3;
 
 impl Training {
     /// The settings that are tried first.
-    pub fn of_rank(rank: usize) -> Training {
+    pub(crate) fn of_rank(rank: usize) -> Training {
         let terms = Terms::default();
-        let (n_epochs, batch, rate, decay, drop_out, seed) = (10, 32, 1e-3, 0.01, 0.1, 0);
-        Training { rank, n_epochs, batch, rate, decay, drop_out, terms, seed }
+        let (n_epochs, batch, rate, decay, drop_out) = (10, 32, 1e-3, 0.01, 0.1);
+        let (farthest, seed) = (0.3, 0);
+        Training { rank, n_epochs, batch, rate, decay, drop_out, farthest, terms, seed }
     }
 }
 
@@ -55,11 +58,8 @@ const PATIENCE: usize = 3;
 /// A step's gradient is scaled down to this length.
 const LONGEST_GRADIENT: f64 = 1.0;
 
-/// A link may move what it is applied to by this share of its length, in the mean.
-const FARTHEST: f64 = 0.3;
-
-/// Where a link stands.
-pub(crate) trait Place {
+/// Where a link stands: before a model, or behind it.
+pub trait Place: Sync {
     /// The width of what the link is applied to.
     fn width(&self) -> usize;
 
@@ -141,29 +141,24 @@ pub(crate) struct Task<'a> {
 pub(crate) struct Fitted {
     /// The best link; a new one if none was better than none.
     pub(crate) link: Link,
-    /// Its measure on `dev`.
-    pub(crate) dev: f64,
-    /// The mean loss of the last epoch begun.
-    pub(crate) loss: f64,
-    /// Why training ended before its time, if it was the loss.
+    /// Whether training ended because the loss was no number.
     pub(crate) is_lost: bool,
 }
 
 /// Trains a link.
-pub(crate) fn fit(place: &impl Place, task: &Task, settings: &Training) -> Result<Fitted> {
+pub(crate) fn fit(place: &dyn Place, task: &Task, settings: &Training) -> Result<Fitted> {
     let mut random = Random::new(settings.seed);
-    let mut link = Link::new(place.width(), settings.rank, random.bits());
+    let mut link = Link::new(place.width(), settings.rank, random.next());
     let mut optimiser = [AdamW::default(), AdamW::default()];
     let mut current = gather(task.base, task.train);
     let mut best = Best::new(&link, (task.measure)(&gather(task.base, task.dev)));
     let steps_per_epoch = task.train.len().div_ceil(settings.batch);
     let n_steps = steps_per_epoch * settings.n_epochs;
-    let (mut step, mut mean_loss) = (0, 0.0);
+    let mut step = 0;
     'training: for _ in 0..settings.n_epochs {
         let targets = task.targets.of(task.train, &current, &mut random);
         let mut order: Vec<usize> = (0..task.train.len()).collect();
         random.shuffle(&mut order);
-        mean_loss = 0.0;
         for (batch_idx, batch) in order.chunks(settings.batch).enumerate() {
             if (task.is_over)() {
                 break 'training;
@@ -180,10 +175,9 @@ pub(crate) fn fit(place: &impl Place, task: &Task, settings: &Training) -> Resul
             }
             let of_losses = losses.into_iter().map(|loss| loss.into_inner().unwrap_or(f64::NAN));
             let sum: f64 = of_losses.sum();
-            mean_loss += sum / task.train.len() as f64;
             let norm = norm(&gradient) / batch.len() as f64;
             if !(sum.is_finite() && norm.is_finite()) {
-                return Ok(best.fitted(sum, true));
+                return Ok(best.fitted(true));
             }
             let scale = (LONGEST_GRADIENT / norm.max(LONGEST_GRADIENT)) / batch.len() as f64;
             let rate = settings.rate * schedule(step, n_steps);
@@ -191,7 +185,7 @@ pub(crate) fn fit(place: &impl Place, task: &Task, settings: &Training) -> Resul
             step += 1;
             let is_half = batch_idx + 1 == steps_per_epoch.div_ceil(2);
             if is_half || batch_idx + 1 == steps_per_epoch {
-                keep_near(place, &queries, &mut link);
+                keep_near(place, &queries, &mut link, settings.farthest);
                 let dev = (task.measure)(&place.vectors(task.dev, &link)?);
                 if !best.take(&link, dev) {
                     break 'training;
@@ -199,12 +193,12 @@ pub(crate) fn fit(place: &impl Place, task: &Task, settings: &Training) -> Resul
             }
         }
     }
-    Ok(best.fitted(mean_loss, false))
+    Ok(best.fitted(false))
 }
 
 /// One step's vectors and the sum of its gradients.
 fn learn(
-    place: &impl Place,
+    place: &dyn Place,
     link: &Link,
     queries: &[usize],
     settings: &Training,
@@ -264,10 +258,10 @@ fn change(
 }
 
 /// Shrinks a link that moves these queries too far.
-fn keep_near(place: &impl Place, queries: &[usize], link: &mut Link) {
+fn keep_near(place: &dyn Place, queries: &[usize], link: &mut Link, farthest: f64) {
     let shift = place.shift(queries, link);
-    if shift > FARTHEST {
-        let factor = (FARTHEST / shift) as f32;
+    if shift > farthest {
+        let factor = (farthest / shift) as f32;
         link.u.values.iter_mut().for_each(|x| *x *= factor);
     }
 }
@@ -294,8 +288,8 @@ impl Best {
         self.n_worse < PATIENCE
     }
 
-    fn fitted(self, loss: f64, is_lost: bool) -> Fitted {
-        Fitted { link: self.link, dev: self.dev, loss, is_lost }
+    fn fitted(self, is_lost: bool) -> Fitted {
+        Fitted { link: self.link, is_lost }
     }
 }
 

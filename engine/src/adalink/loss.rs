@@ -18,13 +18,13 @@ use super::head::dot;
 
 /// The weights of the terms.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// Scores are divided by it.
-    pub temperature: f32,
+    pub(crate) temperature: f32,
     /// Weight of the order that the base gave.
-    pub kl: f32,
+    pub(crate) kl: f32,
     /// Weight of staying near the base's vector.
-    pub anchor: f32,
+    pub(crate) anchor: f32,
 }
 
 impl Default for Terms {
@@ -127,9 +127,9 @@ fn log_softmax(scores: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::super::documents::Form;
-    use super::super::random::Random;
     use super::*;
     use crate::package::Matrix;
+    use crate::random::Random;
 
     /// 40 documents of two forms: 12 wide, and cut to 8.
     pub(crate) fn documents(seed: u64) -> Documents {
@@ -212,7 +212,12 @@ pub(crate) mod tests {
     fn a_query_that_is_where_the_base_had_it_loses_nothing_by_the_anchors() {
         let documents = documents(3);
         let base = documents.row(0, 5).to_vec();
-        let target = Target { positives: vec![(5, 1.0)], anchors: (0..4).collect(), base, ..Target::default() };
+        let target = Target {
+            positives: vec![(5, 1.0)],
+            anchors: (0..4).collect(),
+            base,
+            ..Target::default()
+        };
         let mut gradient = vec![0.0; 12];
         let value = loss(&Terms::default(), &documents, &target, &target.base, &mut gradient);
         assert!(value.abs() < 1e-6, "{value}");

@@ -1,6 +1,8 @@
 //! Queries whose answers are known: what tuning learns from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+use super::Documents;
 
 /// A query and its judgements.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,4 +49,19 @@ impl Query {
         let positives = self.positives.iter();
         positives.map(|positive| (positive.document.clone(), positive.grade)).collect()
     }
+}
+
+/// Takes out answers that are not among the documents, then queries without any.
+///
+/// Returns how many answers and how many queries that were.
+pub fn keep_known(queries: &mut Vec<Query>, documents: &Documents) -> (usize, usize) {
+    let known: HashSet<&str> = documents.rows_by_id().into_keys().collect();
+    let (mut n_answers, n_queries) = (0, queries.len());
+    for query in queries.iter_mut() {
+        let n_before = query.positives.len();
+        query.positives.retain(|positive| known.contains(&*positive.document));
+        n_answers += n_before - query.positives.len();
+    }
+    queries.retain(|query| !query.positives.is_empty());
+    (n_answers, n_queries - queries.len())
 }

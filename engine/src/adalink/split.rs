@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use super::head::dot;
 use super::query::{Part, Query};
-use super::random::Random;
 use crate::package::Matrix;
+use crate::random::Random;
 
 /// Queries whose vectors of the base are closer than this are nearly the same.
 const SAME: f32 = 0.95;
@@ -40,7 +40,7 @@ pub enum Deal {
 /// The number of each query's group. `vectors`: `[n_queries, full_width]`, unit vectors of the base.
 ///
 /// Queries are one group if they say so, have the same words, or nearly the same vector.
-pub fn groups(queries: &[Query], vectors: &Matrix) -> Vec<usize> {
+pub(crate) fn groups(queries: &[Query], vectors: &Matrix) -> Vec<usize> {
     let mut parent: Vec<usize> = (0..queries.len()).collect();
     fn root(parent: &mut [usize], mut i: usize) -> usize {
         while parent[i] != i {
@@ -84,7 +84,7 @@ fn words(text: &str) -> String {
 /// Deals queries out: one split, or one for each fold.
 ///
 /// `groups`: as of [`groups`].
-pub fn deal(deal: Deal, queries: &[Query], groups: &[usize], seed: u64) -> Vec<Split> {
+pub(crate) fn deal(deal: Deal, queries: &[Query], groups: &[usize], seed: u64) -> Vec<Split> {
     match deal {
         Deal::HoldOut => vec![cut(&shuffled(groups, seed), groups, [0.7, 0.85])],
         Deal::ByTime => vec![cut(&in_order(groups), groups, [0.7, 0.85])],
@@ -93,16 +93,11 @@ pub fn deal(deal: Deal, queries: &[Query], groups: &[usize], seed: u64) -> Vec<S
     }
 }
 
-/// Places of `test` whose group has a query that is learnt from or chosen by: a fault of the data.
-pub fn duplicates(split: &Split, groups: &[usize]) -> Vec<usize> {
-    let known: Vec<usize> = split.train.iter().chain(&split.dev).map(|&i| groups[i]).collect();
-    split.test.iter().copied().filter(|&i| known.contains(&groups[i])).collect()
-}
-
 /// For each place: whether a document that answers it answers a query that is learnt from too.
 pub(crate) fn is_seen(split: &Split, queries: &[Query], places: &[usize]) -> Vec<bool> {
     let train = split.train.iter().flat_map(|&i| &queries[i].positives);
-    let known: std::collections::HashSet<&str> = train.map(|positive| &*positive.document).collect();
+    let known: std::collections::HashSet<&str> =
+        train.map(|positive| &*positive.document).collect();
     let seen = |&i: &usize| queries[i].positives.iter().any(|p| known.contains(&*p.document));
     places.iter().map(seen).collect()
 }
@@ -264,8 +259,5 @@ mod tests {
         assert_eq!(split.train.len() + split.dev.len(), 59);
         assert!(!split.train.contains(&0) && !split.dev.contains(&0));
         assert!((9..13).contains(&split.dev.len()));
-        assert!(duplicates(split, &groups).is_empty());
-        let leaky = Split { train: vec![0], dev: vec![], test: vec![2, 5] };
-        assert_eq!(duplicates(&leaky, &groups), [2]);
     }
 }

@@ -8,14 +8,14 @@
 //! Differs from the usual: rows never change, so mining anew each epoch costs one comparison, not an
 //! index.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::documents::{Documents, first_of};
 use super::head::dot;
 use super::loss::Target;
-use super::query::Query;
-use super::random::Random;
+use super::query::{Positive, Query};
 use crate::package::Matrix;
+use crate::random::Random;
 
 /// Hard negatives are drawn from these ranks of the query as it is now.
 const HARD_RANKS: std::ops::Range<usize> = 10..200;
@@ -58,30 +58,38 @@ impl<'a> Targets<'a> {
 
     /// The targets of these queries; `current`: their vectors as they are now, `[n, full_width]`.
     pub(crate) fn of(&self, train: &[usize], current: &Matrix, random: &mut Random) -> Vec<Target> {
-        let seeds: Vec<u64> = train.iter().map(|_| random.bits()).collect();
+        let seeds: Vec<u64> = train.iter().map(|_| random.next()).collect();
         self.documents.compare(0, current, |i, scores| {
             let hard = first_of(scores.len(), HARD_RANKS.end, by_score(scores));
             self.target(train[i], &hard, &mut Random::new(seeds[i]))
         })
     }
 
+    /// The best row of each document that answers a query, as the base sees it, and its share: these sum
+    /// to 1.
+    pub(crate) fn answers(&self, query_idx: usize) -> Vec<(u32, f32)> {
+        let base = &self.base.values[query_idx * self.base.n_cols..][..self.base.n_cols];
+        let score = |row: &u32| dot(base, self.documents.row(0, *row));
+        let answer = |positive: &Positive| {
+            let rows = self.rows.get(&*positive.document)?.iter();
+            let best = rows.max_by(|a, b| score(a).total_cmp(&score(b)))?;
+            let gain = (positive.grade.min(10) as f32).exp2() - 1.0;
+            Some((*best, gain * positive.weight))
+        };
+        let positives = &self.queries[query_idx].positives;
+        let mut answers: Vec<(u32, f32)> = positives.iter().filter_map(answer).collect();
+        let sum: f32 = answers.iter().map(|(_, share)| share).sum();
+        answers.iter_mut().for_each(|(_, share)| *share /= sum);
+        answers
+    }
+
     fn target(&self, query_idx: usize, best: &[u32], random: &mut Random) -> Target {
         let query = &self.queries[query_idx];
         let base = &self.base.values[query_idx * self.base.n_cols..][..self.base.n_cols];
         let score = |row: u32| dot(base, self.documents.row(0, row));
-        let mut own: Vec<u32> = Vec::new();
-        let mut positives: Vec<(u32, f32)> = Vec::new();
-        for positive in &query.positives {
-            let rows = self.rows.get(&*positive.document).map_or(&[][..], Vec::as_slice);
-            let Some(&best) = rows.iter().max_by(|a, b| score(**a).total_cmp(&score(**b))) else {
-                continue;
-            };
-            own.extend(rows);
-            let gain = (positive.grade.min(10) as f32).exp2() - 1.0;
-            positives.push((best, gain * positive.weight));
-        }
-        let sum: f32 = positives.iter().map(|(_, share)| share).sum();
-        positives.iter_mut().for_each(|(_, share)| *share /= sum);
+        let positives = self.answers(query_idx);
+        let documents = query.positives.iter().filter_map(|p| self.rows.get(&*p.document));
+        let own: HashSet<u32> = documents.flatten().copied().collect();
         let highest = positives.iter().map(|(row, _)| score(*row)).fold(f32::MIN, f32::max);
         let is_answer = |row: u32| {
             let like = |(positive, _): &(u32, f32)| {
@@ -121,12 +129,12 @@ pub(crate) fn gather(matrix: &Matrix, rows: &[usize]) -> Matrix {
 #[cfg(test)]
 mod tests {
     use super::super::documents::Form;
-    use super::super::query::Positive;
     use super::*;
 
     /// A row for each angle, in degrees.
     fn documents(angles: &[f32], document_idx: Vec<u32>) -> Documents {
-        let values = angles.iter().flat_map(|angle| [angle.to_radians().cos(), angle.to_radians().sin()]);
+        let values =
+            angles.iter().flat_map(|angle| [angle.to_radians().cos(), angle.to_radians().sin()]);
         let rows = Matrix { values: values.collect(), n_rows: angles.len(), n_cols: 2 };
         let n_documents = document_idx.iter().max().unwrap() + 1;
         let ids = (0..n_documents).map(|i| format!("d{i}")).collect();
@@ -137,7 +145,8 @@ mod tests {
     fn the_best_row_of_each_answer_counts_and_none_of_its_rows_is_a_negative() {
         // Document 0 has the rows 0 and 1; the query lies at 0 degrees.
         let documents = documents(&[80.0, 20.0, 170.0, 60.0, 100.0], vec![0, 0, 1, 2, 3]);
-        let positive = |document: &str, grade| Positive { document: document.to_owned(), grade, weight: 1.0 };
+        let positive =
+            |document: &str, grade| Positive { document: document.to_owned(), grade, weight: 1.0 };
         let query = Query {
             positives: vec![positive("d0", 2), positive("d2", 1), positive("gone", 1)],
             negatives: vec!["d3".to_owned()],

@@ -96,8 +96,7 @@ fn clicks_count_by_rank_and_twice_or_long() {
     let [a, b] = &data.queries[..] else { panic!("{data:?}") };
     // Document 2 was passed over once and chosen twice: it answers. One short click is none.
     assert_eq!(a.negatives, ["1"]);
-    let weights: Vec<(&str, f32)> =
-        a.positives.iter().map(|p| (&*p.document, p.weight)).collect();
+    let weights: Vec<(&str, f32)> = a.positives.iter().map(|p| (&*p.document, p.weight)).collect();
     assert_eq!(weights, [("3", 3f32.powf(0.7)), ("2", 2.0)]);
     // 20^0.7 + 30^0.7 is more than 10.
     assert_eq!(b.positives, [positive("6", 1, 10.0)]);
