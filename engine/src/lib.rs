@@ -19,6 +19,7 @@ pub mod package;
 mod prompt;
 mod random;
 pub mod token;
+pub mod train;
 
 pub use embedder::{Embedder, NO_TASK, Tokens};
 pub use error::{Error, Result};

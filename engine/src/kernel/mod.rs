@@ -114,6 +114,47 @@ kernel! {
 }
 
 kernel! {
+    /// The derivative of [`rms_norm`]: `gradient` by its results to `out` by `x`; adds that by `gain`
+    /// to `gain_gradient`, unless that is empty.
+    rms_norm_back(x: &[f32], gain: &[f32], eps: f32, gradient: &[f32], out: &mut [f32], gain_gradient: &mut [f32])
+}
+
+kernel! {
+    /// As [`rms_norm_back`], but adds the derivative by `x` to `out`.
+    rms_norm_back_add(x: &[f32], gain: &[f32], eps: f32, gradient: &[f32], out: &mut [f32], gain_gradient: &mut [f32])
+}
+
+kernel! {
+    /// The derivative of [`rope`], in place: turns back.
+    rope_back(row: &mut [f32], cos: &[f32], sin: &[f32])
+}
+
+kernel! {
+    /// The derivative of [`softmax`], in place: `gradient` by its results, then by the scores.
+    ///
+    /// `probabilities`, what it gave, and `gradient`: rows of `n`.
+    softmax_back(probabilities: &[f32], gradient: &mut [f32], n: usize, scale: f32)
+}
+
+kernel! {
+    /// `gelu(gate) * up` of rows of `n` gates and their `n` ups.
+    geglu(gate_up: &[f32], n: usize, out: &mut [f32])
+}
+
+kernel! {
+    /// The derivative of [`geglu`]: `gradient` by its results to `out` by gates and ups; what
+    /// [`geglu`] gave takes the place of `gradient`.
+    geglu_back(gate_up: &[f32], n: usize, gradient: &mut [f32], out: &mut [f32])
+}
+
+kernel! {
+    /// The columns of a matrix as rows of activations, f32 or bf16: `[n_cols]` by `[n_rows]`.
+    ///
+    /// `matrix`: `[n_rows, n_cols]`, its rows `stride` apart.
+    pack_columns(matrix: &[f32], stride: usize, n_cols: usize, n_rows: usize, precision: Precision, out: &mut [u8])
+}
+
+kernel! {
     /// The sums of a tile to outputs, at the start of `out`.
     finish(how: Finish, sums: &[Sums], out: &mut [f32])
 }

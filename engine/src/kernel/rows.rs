@@ -2,7 +2,7 @@
 
 use super::lines::Lines;
 use super::panels::{BLOCK, Precision, padded};
-use super::{quantise, to_bf16};
+use super::{pack_columns, quantise, to_bf16};
 use crate::package::Matrix;
 
 /// Rows of activations, reused from product to product.
@@ -55,6 +55,20 @@ impl Rows {
         }
     }
 
+    /// Makes the columns of a matrix the rows; f32 or bf16.
+    ///
+    /// `matrix`: `[n_rows, n_cols]`, its rows `stride` apart.
+    pub(crate) fn set_columns(
+        &mut self,
+        matrix: &[f32],
+        stride: usize,
+        n_cols: usize,
+        n_rows: usize,
+    ) {
+        self.reset(n_cols, n_rows);
+        pack_columns(matrix, stride, n_cols, n_rows, self.precision, self.lines.bytes_mut());
+    }
+
     /// The numbers of f32 rows; of others nothing.
     pub(crate) fn to_matrix(&self) -> Matrix {
         let mut values = Vec::new();
@@ -75,7 +89,7 @@ impl Rows {
         self.n_cols
     }
 
-    pub(super) fn precision(&self) -> Precision {
+    pub(crate) fn precision(&self) -> Precision {
         self.precision
     }
 

@@ -1,7 +1,10 @@
 //! The definition of each kernel: plain loops, in lanes that a compiler can turn into vectors.
 
+mod back;
+
 use super::panels::{PANEL, Precision};
-use super::product::{Finish, Sums};
+use super::product::{Epilogue, Finish, Sums};
+pub(super) use back::*;
 
 /// 1.5 * 2^23: adding it leaves no room for a fraction, so it rounds to the nearest whole number.
 pub(super) const ROUND: f32 = 12_582_912.0;
@@ -110,11 +113,13 @@ pub(super) fn softmax(scores: &mut [f32], n: usize, scale: f32, visible: &[(usiz
     }
 }
 
+/// `2 sqrt(2 / pi)`
+const TWICE_ROOT: f32 = 1.595_769;
+
 /// GELU in its tanh form.
 #[inline(always)]
 fn gelu(z: f32) -> f32 {
     // 0.5 (1 + tanh u) = 1 / (1 + e^-2u), with u = sqrt(2 / pi) (z + 0.044715 z^3)
-    const TWICE_ROOT: f32 = 1.595_769;
     let u = TWICE_ROOT * (z + 0.044_715 * z * z * z);
     z / (1.0 + exp(-u))
 }
@@ -211,32 +216,39 @@ fn place<F: Fn(u32, f32) -> f32>(
     for (m, sums) in sums.iter().enumerate() {
         let value = value_of(m);
         let out = &mut out[m * how.out_stride..][..how.n_cols];
-        if how.is_geglu {
-            let (gates, ups) = (sums[..HALF].iter(), sums[HALF..].iter());
-            let (gates, ups) = (gates.zip(&scales[..HALF]), ups.zip(&scales[HALF..]));
-            write::<HALF>(out, |out| {
-                for ((x, gate), up) in out.iter_mut().zip(gates).zip(ups) {
-                    *x = gelu(value(*gate.0, *gate.1)) * value(*up.0, *up.1);
-                }
-            });
-        } else {
-            write::<PANEL>(out, |out| {
+        match how.epilogue {
+            Epilogue::Plain => write::<PANEL>(out, |out| {
                 for ((x, sum), scale) in out.iter_mut().zip(sums).zip(scales) {
                     *x = value(*sum, *scale);
                 }
-            });
+            }),
+            Epilogue::Add => write::<PANEL>(out, |out| {
+                for ((x, sum), scale) in out.iter_mut().zip(sums).zip(scales) {
+                    *x += value(*sum, *scale);
+                }
+            }),
+            Epilogue::Geglu => {
+                let (gates, ups) = (sums[..HALF].iter(), sums[HALF..].iter());
+                let (gates, ups) = (gates.zip(&scales[..HALF]), ups.zip(&scales[HALF..]));
+                write::<HALF>(out, |out| {
+                    for ((x, gate), up) in out.iter_mut().zip(gates).zip(ups) {
+                        *x = gelu(value(*gate.0, *gate.1)) * value(*up.0, *up.1);
+                    }
+                });
+            }
         }
     }
 }
 
-/// Has `N` numbers made, and keeps those that there is room for: loops of a known length make better
-/// vectors.
+/// Has `N` numbers made of those there, and keeps those that there is room for: loops of a known
+/// length make better vectors.
 #[inline(always)]
 fn write<const N: usize>(out: &mut [f32], make: impl FnOnce(&mut [f32; N])) {
     match out.as_chunks_mut::<N>() {
         ([whole], []) => make(whole),
         _ => {
             let mut whole = [0f32; N];
+            whole[..out.len()].copy_from_slice(out);
             make(&mut whole);
             out.copy_from_slice(&whole[..out.len()]);
         }

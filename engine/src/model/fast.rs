@@ -9,7 +9,7 @@
 //! A query is too short to be cut: there the threads share the weights' panels instead.
 
 mod attention;
-mod rope;
+pub(crate) mod rope;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -15,6 +15,7 @@ mod prepared;
 pub mod reference;
 
 pub(crate) use fast::Fast;
+pub(crate) use fast::rope::Ropes;
 pub(crate) use image::{Image, Stamp};
 pub(crate) use open::{Opened, open};
 pub use open::{Verified, bound, verify};

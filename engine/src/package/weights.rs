@@ -12,6 +12,13 @@ pub struct Matrix {
     pub n_cols: usize,
 }
 
+impl Matrix {
+    /// A matrix of zeros.
+    pub fn zeros(n_rows: usize, n_cols: usize) -> Matrix {
+        Matrix { values: vec![0.0; n_rows * n_cols], n_rows, n_cols }
+    }
+}
+
 /// All weights of a model: as [`Matrix`] when read, as tensors in the reference pass.
 pub struct Weights<T = Matrix> {
     /// `[vocab_size, hidden]`
@@ -73,7 +80,49 @@ impl<T> Weights<T> {
 }
 
 impl<T> LayerWeights<T> {
-    fn map<U, E>(&self, mut f: impl FnMut(&T) -> Result<U, E>) -> Result<LayerWeights<U>, E> {
+    /// Each of them, in the order of the fields.
+    pub fn all(&self) -> [&T; 13] {
+        [
+            &self.input_norm,
+            &self.q,
+            &self.k,
+            &self.v,
+            &self.q_norm,
+            &self.k_norm,
+            &self.o,
+            &self.post_attention_norm,
+            &self.pre_feedforward_norm,
+            &self.gate,
+            &self.up,
+            &self.down,
+            &self.post_feedforward_norm,
+        ]
+    }
+
+    /// As [`all`](LayerWeights::all), to be changed.
+    pub fn all_mut(&mut self) -> [&mut T; 13] {
+        [
+            &mut self.input_norm,
+            &mut self.q,
+            &mut self.k,
+            &mut self.v,
+            &mut self.q_norm,
+            &mut self.k_norm,
+            &mut self.o,
+            &mut self.post_attention_norm,
+            &mut self.pre_feedforward_norm,
+            &mut self.gate,
+            &mut self.up,
+            &mut self.down,
+            &mut self.post_feedforward_norm,
+        ]
+    }
+
+    /// The same weights in another form.
+    ///
+    /// # Errors
+    /// The first error of `f`.
+    pub fn map<U, E>(&self, mut f: impl FnMut(&T) -> Result<U, E>) -> Result<LayerWeights<U>, E> {
         Ok(LayerWeights {
             input_norm: f(&self.input_norm)?,
             q: f(&self.q)?,

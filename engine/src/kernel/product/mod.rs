@@ -35,7 +35,7 @@ pub(crate) struct Finish<'a> {
     /// One a row, for int8.
     pub(super) offsets: &'a [i32],
     pub(super) panel: &'a [u8],
-    pub(super) is_geglu: bool,
+    pub(super) epilogue: Epilogue,
     pub(super) n_cols: usize,
     pub(super) out_stride: usize,
 }
@@ -122,6 +122,8 @@ impl Kernels {
 pub(crate) enum Epilogue {
     /// The outputs.
     Plain,
+    /// The outputs, added to what is there.
+    Add,
     /// `gelu(gate) * up`, from panels of 16 gates and their 16 ups: half as many outputs.
     Geglu,
 }
@@ -161,13 +163,18 @@ pub(crate) fn product_shared(
     blocks.resize(n_blocks * block, 0.0);
     blocks.par_chunks_exact_mut(block).enumerate().for_each(|(i, block)| {
         let outputs = i * share..panels.n_outputs.min((i + 1) * share);
-        product(rows, panels.outputs(outputs), epilogue, block, width);
+        let of_block = if epilogue == Epilogue::Add { Epilogue::Plain } else { epilogue };
+        product(rows, panels.outputs(outputs), of_block, block, width);
     });
     let n_outputs = panels.n_outputs * width / share;
     for (i, block) in blocks.chunks_exact(block).enumerate() {
         let n = width.min(n_outputs - i * width);
         for (m, row) in block.chunks_exact(width).enumerate() {
-            out[m * out_stride + i * width..][..n].copy_from_slice(&row[..n]);
+            let out = &mut out[m * out_stride + i * width..][..n];
+            match epilogue {
+                Epilogue::Add => out.iter_mut().zip(row).for_each(|(out, x)| *out += x),
+                _ => out.copy_from_slice(&row[..n]),
+            }
         }
     }
 }
@@ -187,8 +194,7 @@ fn product_with(
     let n_grains = n_rows.div_ceil(kernel.grain);
     let n_tiles = n_rows.div_ceil(kernel.most_rows);
     let mut sums = [[0; PANEL]; MOST_ROWS];
-    let is_geglu = epilogue == Epilogue::Geglu;
-    let outputs_per_col = if is_geglu { 2 } else { 1 };
+    let outputs_per_col = if epilogue == Epilogue::Geglu { 2 } else { 1 };
     let width = PANEL / outputs_per_col;
     let n_outputs = panels.n_outputs / outputs_per_col;
     (kernel.around)(n_rows, &mut || {
@@ -214,7 +220,7 @@ fn product_with(
                 let scales = rows.scales().get(first..end).unwrap_or(&[]);
                 let offsets = rows.offsets().get(first..end).unwrap_or(&[]);
                 finish(
-                    Finish { precision, scales, offsets, panel, is_geglu, n_cols, out_stride },
+                    Finish { precision, scales, offsets, panel, epilogue, n_cols, out_stride },
                     sums,
                     &mut out[first * out_stride + first_col..],
                 );

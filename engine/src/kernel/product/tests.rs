@@ -10,7 +10,10 @@ use crate::kernel::tests::numbers;
 
 const PRECISIONS: [Precision; 4] =
     [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Int4];
-const EPILOGUES: [Epilogue; 2] = [Epilogue::Plain, Epilogue::Geglu];
+const EPILOGUES: [Epilogue; 3] = [Epilogue::Plain, Epilogue::Add, Epilogue::Geglu];
+
+/// What is there before a product.
+const BEFORE: f32 = 77.0;
 
 /// The kernels of this processor and of all that it can stand in for, plainest first.
 fn kinds() -> Vec<(&'static str, Kernels)> {
@@ -54,10 +57,10 @@ fn run(kernel: Kernel, rows: &Rows, panels: Panels, epilogue: Epilogue) -> Vec<f
     let n = panels.n_outputs / if epilogue == Epilogue::Geglu { 2 } else { 1 };
     // Wider than needed: what lies between rows must stay.
     let stride = n + 3;
-    let mut out = vec![77.0; rows.n_rows() * stride];
+    let mut out = vec![BEFORE; rows.n_rows() * stride];
     product_with(kernel, rows, panels, epilogue, &mut out, stride);
     let (kept, between): (Vec<_>, Vec<_>) = out.chunks(stride).map(|row| row.split_at(n)).unzip();
-    assert!(between.concat().iter().all(|&x| x == 77.0), "written beside the outputs");
+    assert!(between.concat().iter().all(|&x| x == BEFORE), "written beside the outputs");
     kept.concat()
 }
 
@@ -69,6 +72,12 @@ struct Near {
 }
 
 impl Near {
+    /// What was there before, and this.
+    fn added(self) -> Near {
+        let value = self.value + f64::from(BEFORE);
+        Near { value, error: self.error + value.abs() / f64::from(1 << 24) }
+    }
+
     /// `gelu(self) * up`: the slope of GELU is at most 1.13; its `exp` has some units of its own.
     fn geglu(self, up: Near) -> Near {
         let cubic = self.value + 0.044_715 * self.value.powi(3);
@@ -111,6 +120,7 @@ fn expected(rows: &Rows, panels: Panels, m: usize, epilogue: Epilogue) -> Vec<Ne
     };
     match epilogue {
         Epilogue::Plain => (0..panels.n_outputs).map(sum).collect(),
+        Epilogue::Add => (0..panels.n_outputs).map(|output| sum(output).added()).collect(),
         Epilogue::Geglu => (0..panels.n_outputs / 2)
             .map(|n| sum(n / 16 * PANEL + n % 16).geglu(sum(n / 16 * PANEL + 16 + n % 16)))
             .collect(),
@@ -123,7 +133,7 @@ fn check(n_rows: usize, n_inputs: usize, n_outputs: usize) {
     for (precision, epilogue) in PRECISIONS.into_iter().flat_map(|p| EPILOGUES.map(|e| (p, e))) {
         // Gates and ups come in panels that are whole.
         let n_outputs = match epilogue {
-            Epilogue::Plain => n_outputs,
+            Epilogue::Plain | Epilogue::Add => n_outputs,
             Epilogue::Geglu => n_outputs / PANEL * PANEL,
         };
         let rows = rows_of(precision, &x, n_inputs);
@@ -200,14 +210,14 @@ fn shared_equals_unshared() {
         for (precision, epilogue) in PRECISIONS.into_iter().flat_map(|p| EPILOGUES.map(|e| (p, e)))
         {
             let (divisor, n_outputs) = match epilogue {
-                Epilogue::Plain => (1, n_outputs),
+                Epilogue::Plain | Epilogue::Add => (1, n_outputs),
                 Epilogue::Geglu => (2, n_outputs / PANEL * PANEL),
             };
             let rows = rows_of(precision, &numbers(5 * n_inputs, 3), n_inputs);
             let bytes = packed(precision, &numbers(n_outputs * n_inputs, 4), n_inputs);
             let panels = Panels::new(precision, n_outputs, n_inputs, bytes.bytes());
             let stride = n_outputs / divisor + 1;
-            let (mut alone, mut shared) = (vec![77.0; 5 * stride], vec![77.0; 5 * stride]);
+            let (mut alone, mut shared) = (vec![BEFORE; 5 * stride], vec![BEFORE; 5 * stride]);
             product(&rows, panels, epilogue, &mut alone, stride);
             // What an earlier product left in the room to work in must not matter.
             let mut blocks = vec![f32::NAN; 1 << 16];

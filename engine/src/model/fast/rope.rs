@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::package::Config;
 
 /// Cosine and sine of the rotary angles, `[n_positions, head_dim / 2]` each.
-pub(super) struct Rope {
+pub(crate) struct Rope {
     cos: Vec<f32>,
     sin: Vec<f32>,
     half: usize,
@@ -13,11 +13,11 @@ pub(super) struct Rope {
 
 /// The angles of full and of sliding layers, for as many positions as were ever asked for.
 #[derive(Default)]
-pub(super) struct Ropes(Mutex<Option<Arc<[Rope; 2]>>>);
+pub(crate) struct Ropes(Mutex<Option<Arc<[Rope; 2]>>>);
 
 impl Ropes {
     /// Full, then sliding, for at least this many positions.
-    pub(super) fn reaching(&self, n_positions: usize, config: &Config) -> Arc<[Rope; 2]> {
+    pub(crate) fn reaching(&self, n_positions: usize, config: &Config) -> Arc<[Rope; 2]> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
             Some(ropes) if ropes[0].reaches(n_positions) => ropes.clone(),
@@ -47,7 +47,7 @@ impl Rope {
     }
 
     /// Cosine and sine at a position, `[head_dim / 2]` each.
-    pub(super) fn at(&self, position: usize) -> (&[f32], &[f32]) {
+    pub(crate) fn at(&self, position: usize) -> (&[f32], &[f32]) {
         let range = position * self.half..(position + 1) * self.half;
         (&self.cos[range.clone()], &self.sin[range])
     }
