@@ -11,6 +11,7 @@ use crate::document::{DocumentInfo, StoredChunk, shorten};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lexicon::RowWords;
+use crate::link::Link;
 use crate::record;
 use crate::request::Request;
 use crate::row::Run;
@@ -32,17 +33,34 @@ pub(crate) struct Collection {
     pub(crate) name: String,
     pub(crate) space: Space,
     view: RwLock<Arc<View>>,
+    /// What queries go through.
+    link: RwLock<Option<Arc<Link>>>,
 }
 
 impl Collection {
     pub(crate) fn new(number: u32, record: CollectionRecord, view: View) -> Collection {
         let CollectionRecord { name, space } = record;
-        Collection { number, name, space, view: RwLock::new(Arc::new(view)) }
+        Collection {
+            number,
+            name,
+            space,
+            view: RwLock::new(Arc::new(view)),
+            link: RwLock::default(),
+        }
     }
 
     /// The current view; it stays as it is while it is held.
     pub(crate) fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The link that queries go through.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_link(&self, link: Option<Arc<Link>>) {
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
     }
 
     /// Puts the tail of the lexicon on disk. A failure is told by [`Store::status`](crate::Store::status); nothing but

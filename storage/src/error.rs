@@ -121,10 +121,35 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
-    /// The name cannot be a collection's.
+    /// The name cannot be a collection's or a link's.
     Name {
         /// The name asked for.
         name: String,
+    },
+    /// A link was made for another space than the collection's.
+    LinkSpace {
+        /// The link.
+        link: String,
+        /// The collection.
+        collection: String,
+        /// The space it was made for.
+        made_for: Box<Space>,
+        /// The collection's.
+        found: Box<Space>,
+    },
+    /// A link is larger than a record may be.
+    LinkTooLarge {
+        /// The link.
+        link: String,
+        /// Its size with name and space.
+        n_bytes: usize,
+    },
+    /// The collection has no link of this name.
+    NoLink {
+        /// The name asked for.
+        link: String,
+        /// The collection.
+        collection: String,
     },
     /// The collection's vectors live in another space.
     Space {
@@ -206,6 +231,9 @@ impl Error {
             Error::NoCollection { .. }
                 | Error::Name { .. }
                 | Error::Space { .. }
+                | Error::LinkSpace { .. }
+                | Error::LinkTooLarge { .. }
+                | Error::NoLink { .. }
                 | Error::Width { .. }
                 | Error::Document { .. }
                 | Error::Filter { .. }
@@ -244,7 +272,20 @@ impl Error {
             }
             Error::Name { name } => write!(
                 f,
-                "{name:?} cannot name a collection: use 1 to 64 letters, digits, '_', '.' or '-'"
+                "{name:?} cannot name a collection or a link: use 1 to 64 letters, digits, '_', '.' or '-'"
+            ),
+            Error::LinkSpace { link, collection, made_for, found } => write!(
+                f,
+                "link {link} was made for another space: for {made_for}, and collection \
+                 {collection:?} has {found}; tune this collection, or install the link where it was made"
+            ),
+            Error::LinkTooLarge { link, n_bytes } => write!(
+                f,
+                "link {link} has {n_bytes} bytes, more than the 64 MiB of a record; use a lower rank"
+            ),
+            Error::NoLink { link, collection } => write!(
+                f,
+                "collection {collection:?} has no link {link:?}; `status` names those it has"
             ),
             Error::Space { collection, existing, asked } => write!(
                 f,

@@ -17,6 +17,7 @@ use crate::document::DocumentInfo;
 use crate::draft::SUFFIX;
 use crate::error::{Result, io};
 use crate::key::{self, Key, Tag};
+use crate::link;
 use crate::manifest;
 use crate::merge;
 use crate::rebuild::Documents;
@@ -306,6 +307,9 @@ impl Check<'_> {
             }
             Ok(())
         })?;
+        for (key, problem) in link::damaged(tree, number)? {
+            damaged.push((key, problem, "a repair removes it; install the link again"));
+        }
         let mut batch = Batch::default();
         for (key, problem, remedy) in damaged {
             for stored in tree.stored_keys(key..=key)? {

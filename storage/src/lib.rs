@@ -16,6 +16,7 @@
 //!   they answer.
 //! - `lexicon` finds rows by their words, in an index of its own that can be made again at any time; `fuse` puts its
 //!   hits and those of vectors together.
+//! - `link` keeps what changes how queries are embedded.
 //! - `tree` is the only file that knows sled; `key` and `record` say what is in it, byte by byte; `row`, `texts`,
 //!   `listing`, `sealed`, `bitmap` are the parts of a collection; `lock`, `disk`, `map` are what we ask of the system.
 //!
@@ -49,6 +50,7 @@ mod view;
 
 mod fuse;
 mod lexicon;
+mod link;
 
 mod document;
 mod error;
@@ -84,6 +86,7 @@ pub use fsck::Finding;
 pub use fuse::{Fusion, Ranked};
 pub use index::{self, SegmentStats};
 pub use lexicon::Lexicon;
+pub use link::{Link, Links};
 pub use reader::Reader;
 pub use request::Request;
 pub use space::Space;

@@ -259,7 +259,7 @@ impl Store {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if name.is_empty() || name.len() > MAX_NAME_CHARS || !name.chars().all(good) {
         return Err(Error::Name { name: shorten(name) });

@@ -7,13 +7,14 @@
 //! - [`Data`] reads [`Query`]s with their answers; `split` deals them out; [`Documents`] is what they are
 //!   compared with.
 //! - [`tune`] climbs the `ladder`: `climb` learns each rung on one split (`target` and `loss` say for
-//!   what, `fit` and `adamw` how), and the `gate` decides whether any of them is worth having.
+//!   what, `fit` and `adamw` how; [`Before`] is a model to be learnt through), and the `gate` decides whether any of them is worth having.
 //!
 //! It knows no stores: documents and vectors come in as matrices.
 
 mod adamw;
 mod adapter;
 mod algebra;
+mod before;
 mod clicks;
 mod climb;
 mod data;
@@ -36,6 +37,7 @@ mod reference;
 mod tests;
 
 pub use adapter::Adapter;
+pub use before::Before;
 pub use data::Data;
 pub use documents::{Documents, Form};
 pub use file::About;

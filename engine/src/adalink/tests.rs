@@ -1,5 +1,7 @@
 //! Adapters in use: served by the fast pass, in mixed batches, baked into weights.
 
+mod ladder;
+
 use super::reference::random_link;
 use super::*;
 use crate::package::{Matrix, export};
@@ -52,7 +54,7 @@ fn a_mixed_batch_gives_what_single_runs_give() {
         let embedder = nano(precision);
         let [a, b, c, d] = adapters(&embedder);
         // Two texts have no adapter, and texts of many lengths are in one pass.
-        let tokens = tokens(&embedder).repeat(2);
+        let tokens = [tokens(&embedder), tokens(&embedder)].concat();
         let of = [Some(&a), Some(&b), None, Some(&d), Some(&c), None, Some(&a), Some(&d)];
         let mixed = embed(&embedder, &tokens, &of);
         for (i, mixed) in mixed.iter().enumerate() {
