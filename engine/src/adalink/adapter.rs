@@ -1,6 +1,7 @@
 //! What tuning gives: a link before the model, a head behind it, or both.
 
 use super::{Head, Link};
+use crate::package::Matrix;
 use crate::{Error, Result};
 
 /// A change of how queries are embedded; documents stay as they are.
@@ -13,6 +14,62 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    /// The weighted sum of adapters with the same parts, its low-rank maps cut to the rank of the first.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] if there is none, or their parts or widths differ.
+    pub fn merge(adapters: &[(&Adapter, f32)]) -> Result<Adapter> {
+        let refused = |problem: &str| Error::Adapter { problem: problem.to_owned() };
+        let low_rank = |parts: Option<Vec<(&Link, f32)>>| -> Result<Option<Link>> {
+            let parts = parts.ok_or_else(|| refused("those to be merged have other parts"))?;
+            let Some(((first, _), rest)) = parts.split_first() else { return Ok(None) };
+            match rest.iter().all(|(link, _)| link.width() == first.width()) {
+                true => Ok(Some(Link::soup(&parts, first.rank()))),
+                false => Err(refused("those to be merged are of other widths")),
+            }
+        };
+        let Some((first, _)) = adapters.first() else { return Err(refused("there is none")) };
+        let links = adapters.iter().filter(|_| first.link.is_some());
+        let links = links.map(|(adapter, weight)| Some((adapter.link.as_ref()?, *weight)));
+        let has_more = first.link.is_none() && adapters.iter().any(|(a, _)| a.link.is_some());
+        let link = low_rank(if has_more { None } else { links.collect() })?;
+        let head = match &first.head {
+            None if adapters.iter().any(|(adapter, _)| adapter.head.is_some()) => {
+                return Err(refused("those to be merged have other parts"));
+            }
+            None => None,
+            Some(Head::LowRank(_)) => {
+                let part = |(adapter, weight): &(&'_ Adapter, f32)| match adapter.head.as_ref()? {
+                    Head::LowRank(link) => Some((link.clone(), *weight)),
+                    Head::Full { .. } => None,
+                };
+                let parts: Option<Vec<(Link, f32)>> = adapters.iter().map(part).collect();
+                let parts = parts.as_ref();
+                let parts = parts.map(|parts| parts.iter().map(|(link, w)| (link, *w)).collect());
+                low_rank(parts)?.map(Head::LowRank)
+            }
+            Some(Head::Full { matrix, .. }) => {
+                let width = matrix.n_rows;
+                let mut sum = Matrix::zeros(width, width);
+                (0..width).for_each(|i| sum.values[i * width + i] = 1.0);
+                for (adapter, weight) in adapters {
+                    let Some(Head::Full { matrix, strength }) = &adapter.head else {
+                        return Err(refused("those to be merged have other parts"));
+                    };
+                    if matrix.n_rows != width {
+                        return Err(refused("those to be merged are of other widths"));
+                    }
+                    for (k, (to, x)) in sum.values.iter_mut().zip(&matrix.values).enumerate() {
+                        let identity = f32::from(u8::from(k / width == k % width));
+                        *to += weight * strength * (x - identity);
+                    }
+                }
+                Some(Head::Full { matrix: sum, strength: 1.0 })
+            }
+        };
+        Ok(Adapter { link, head })
+    }
+
     /// Checks that it fits a model of these widths.
     ///
     /// # Errors

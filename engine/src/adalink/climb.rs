@@ -1,10 +1,12 @@
 //! The ladder on one split: what each rung gives when it is learnt from one side, and its strength
 //! chosen by another.
 
+use super::documents::Documents;
 use super::fit::{Behind, Fitted, Place, Task, Training, fit};
 use super::gate::{Measured, mean};
 use super::head::{dot, ridge};
 use super::ladder::{Options, Problem, Rung, Watch};
+use super::query::Query;
 use super::split::Split;
 use super::target::{Targets, gather};
 use super::{Adapter, Head, Link};
@@ -68,12 +70,8 @@ impl<'a> Climb<'a> {
         gather(self.problem.vectors, places)
     }
 
-    /// nDCG@10 of each of these queries, whose vectors are `vectors`.
     fn ndcg(&self, form_idx: usize, places: &[usize], vectors: &Matrix) -> Vec<f64> {
-        let Problem { documents, queries, .. } = *self.problem;
-        documents.compare(form_idx, vectors, |i, scores| {
-            ndcg(&documents.best_documents(scores, 10), &queries[places[i]].grades(), 10)
-        })
+        ndcg_of(self.problem.documents, self.problem.queries, form_idx, places, vectors)
     }
 
     fn measured(&self, rung: Rung, dev: &Matrix, test: &Matrix) -> Measured {
@@ -266,4 +264,17 @@ impl<'a> Climb<'a> {
         let adapter = Adapter { link, head };
         Ok(Candidate { adapter, strength, measured, cosine: mean(&cosines), n_lost })
     }
+}
+
+/// nDCG@10 of each of these queries, whose vectors are `vectors`.
+pub(super) fn ndcg_of(
+    documents: &Documents,
+    queries: &[Query],
+    form_idx: usize,
+    places: &[usize],
+    vectors: &Matrix,
+) -> Vec<f64> {
+    documents.compare(form_idx, vectors, |i, scores| {
+        ndcg(&documents.best_documents(scores, 10), &queries[places[i]].grades(), 10)
+    })
 }

@@ -56,6 +56,13 @@ impl Documents {
         self.document_idx.len()
     }
 
+    /// The document with the row closest to a vector of full width, and the score.
+    pub fn nearest(&self, vector: &[f32]) -> Option<(String, f32)> {
+        let query = Matrix { values: vector.to_vec(), n_rows: 1, n_cols: vector.len() };
+        let best = self.compare(0, &query, |_, scores| self.best_documents(scores, 1).pop());
+        best.into_iter().next().flatten()
+    }
+
     /// The forms, the one that decides first.
     pub fn forms(&self) -> &[Form] {
         &self.forms

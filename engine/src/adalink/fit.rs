@@ -2,7 +2,7 @@
 //!
 //! The loss is a sum over queries, so a step's gradient is exact whatever it is accumulated from.
 //! Twice an epoch the queries of `dev` are ranked; the link that ranked them best is kept, and
-//! training ends when it has not been beaten three times. A loss that is not a number ends it too, with
+//! training ends when it has not been beaten for a while. A loss that is not a number ends it too, with
 //! the best link so far.
 
 use rayon::prelude::*;
@@ -52,8 +52,10 @@ impl Training {
     }
 }
 
-/// Evaluations without a better one that end the training.
-const PATIENCE: usize = 3;
+/// Training ends after so many epochs, and so many steps, without a better evaluation. On few queries the
+/// measure stands still for many small steps before it moves.
+const PATIENCE_EPOCHS: usize = 3;
+const PATIENCE_STEPS: usize = 60;
 
 /// A step's gradient is scaled down to this length.
 const LONGEST_GRADIENT: f64 = 1.0;
@@ -187,7 +189,8 @@ pub(crate) fn fit(place: &dyn Place, task: &Task, settings: &Training) -> Result
             if is_half || batch_idx + 1 == steps_per_epoch {
                 keep_near(place, &queries, &mut link, settings.farthest);
                 let dev = (task.measure)(&place.vectors(task.dev, &link)?);
-                if !best.take(&link, dev) {
+                best.take(&link, dev, step);
+                if step - best.step >= PATIENCE_STEPS.max(PATIENCE_EPOCHS * steps_per_epoch) {
                     break 'training;
                 }
             }
@@ -270,22 +273,18 @@ fn keep_near(place: &dyn Place, queries: &[usize], link: &mut Link, farthest: f6
 struct Best {
     link: Link,
     dev: f64,
-    n_worse: usize,
+    step: usize,
 }
 
 impl Best {
     fn new(link: &Link, dev: f64) -> Best {
-        Best { link: link.clone(), dev, n_worse: 0 }
+        Best { link: link.clone(), dev, step: 0 }
     }
 
-    /// False if it is time to end.
-    fn take(&mut self, link: &Link, dev: f64) -> bool {
+    fn take(&mut self, link: &Link, dev: f64, step: usize) {
         if dev > self.dev {
-            *self = Best::new(link, dev);
-            return true;
+            *self = Best { link: link.clone(), dev, step };
         }
-        self.n_worse += 1;
-        self.n_worse < PATIENCE
     }
 
     fn fitted(self, is_lost: bool) -> Fitted {

@@ -13,7 +13,7 @@
 
 use std::fmt;
 
-use super::climb::{Candidate, Climb};
+use super::climb::{Candidate, Climb, ndcg_of};
 use super::documents::Documents;
 use super::fit::Place;
 use super::gate::{self, Delta, FEWEST_QUERIES, Measured, Reason, Verdict, mean};
@@ -240,6 +240,24 @@ fn learnt_from_folds(
     let split = Split { train, dev: first.dev.clone(), test: Vec::new() };
     let watch = Watch { tell: &|_| {}, is_over: &|| false };
     Ok(Climb::new(problem, &split, options, &watch).candidate(rung)?.adapter)
+}
+
+/// Measures queries without and with an adapter, in each form of the documents, by name.
+///
+/// `base`, `with`: their vectors, `[n_queries, full_width]`.
+pub fn measure(
+    queries: &[Query],
+    documents: &Documents,
+    base: &Matrix,
+    with: &Matrix,
+) -> Vec<(String, Delta)> {
+    let all: Vec<usize> = (0..queries.len()).collect();
+    let forms = documents.forms().iter().enumerate();
+    let delta = |form_idx| {
+        let [base, with] = [base, with].map(|v| ndcg_of(documents, queries, form_idx, &all, v));
+        Delta::of(&base, &with)
+    };
+    forms.map(|(form_idx, form)| (form.name.clone(), delta(form_idx))).collect()
 }
 
 fn size(split: &Split) -> usize {

@@ -44,7 +44,7 @@ pub use file::About;
 pub use fit::Place;
 pub use gate::{Delta, FEWEST_QUERIES, Reason, Verdict};
 pub use head::{Head, ridge};
-pub use ladder::{Model, Options, Problem, Report, Rung, RungReport, Step, Watch, tune};
+pub use ladder::{Model, Options, Problem, Report, Rung, RungReport, Step, Watch, measure, tune};
 pub use link::Link;
 pub use query::{Part, Positive, Query, keep_known};
 pub use split::{Deal, Split};
