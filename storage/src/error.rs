@@ -150,6 +150,8 @@ pub enum Error {
         link: String,
         /// The collection.
         collection: String,
+        /// The names of those it has.
+        known: Vec<String>,
     },
     /// The collection's vectors live in another space.
     Space {
@@ -283,10 +285,10 @@ impl Error {
                 f,
                 "link {link} has {n_bytes} bytes, more than the 64 MiB of a record; use a lower rank"
             ),
-            Error::NoLink { link, collection } => write!(
-                f,
-                "collection {collection:?} has no link {link:?}; `status` names those it has"
-            ),
+            Error::NoLink { link, collection, known } => {
+                let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
+                write!(f, "collection {collection:?} has no link {link:?}; it has: {known}")
+            }
             Error::Space { collection, existing, asked } => write!(
                 f,
                 "collection {collection:?} holds vectors of {existing}, not of {asked}; \

@@ -85,7 +85,7 @@ impl Store {
     /// [`Error::NoCollection`]; [`Error::NoLink`]; [`Error::Corrupt`] if its record is damaged; errors of the disk.
     pub fn use_link(&self, collection: &str, name: Option<&str>) -> Result<()> {
         let collection = self.collection(collection)?;
-        let link = name.map(|name| known(self.tree(), &collection, name)).transpose()?;
+        let link = name.map(|name| self.link(&collection.name, name)).transpose()?;
         self.choose(&collection, link.map(Arc::new), &mut |_| Ok(()))
     }
 
@@ -94,7 +94,15 @@ impl Store {
     /// # Errors
     /// As [`Store::use_link`].
     pub fn link(&self, collection: &str, name: &str) -> Result<Link> {
-        known(self.tree(), &self.collection(collection)?, name)
+        let found = self.collection(collection)?;
+        if let Some(link) = read(self.tree(), found.number, name)? {
+            return Ok(link);
+        }
+        Err(Error::NoLink {
+            link: crate::document::shorten(name),
+            collection: found.name.clone(),
+            known: self.links(collection)?.names,
+        })
     }
 
     /// The links of a collection.
@@ -143,13 +151,6 @@ impl Store {
         collection.set_link(link);
         self.publish(&writer)
     }
-}
-
-fn known(tree: &Tree, collection: &Collection, name: &str) -> Result<Link> {
-    read(tree, collection.number, name)?.ok_or_else(|| Error::NoLink {
-        link: crate::document::shorten(name),
-        collection: collection.name.clone(),
-    })
 }
 
 fn read(tree: &Tree, number: u32, name: &str) -> Result<Option<Link>> {

@@ -85,3 +85,53 @@ impl Adapter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference::random_link;
+    use super::*;
+
+    fn full(numbers: [f32; 4], strength: f32) -> Head {
+        Head::Full { matrix: Matrix { values: numbers.to_vec(), n_rows: 2, n_cols: 2 }, strength }
+    }
+
+    #[test]
+    fn the_sum_of_one_adapter_twice_is_what_it_does() {
+        let (link, head) = (random_link(8, 2, 1), full([0.5, 1.0, -1.0, 2.0], 0.5));
+        let heads = [None, Some(head), Some(Head::LowRank(random_link(6, 2, 2)))];
+        for head in heads {
+            let adapter = Adapter { link: Some(link.clone()), head };
+            let merged = Adapter::merge(&[(&adapter, 0.25), (&adapter, 0.75)]).unwrap();
+            let applied = |adapter: &Adapter| {
+                let mut rows = vec![0.3, -0.2, 0.9, 0.1, 0.4, -0.7, 0.2, 0.5];
+                adapter.link.as_ref().unwrap().apply(&mut rows);
+                let mut vector = vec![0.8, 0.6, 0.0, 0.1, -0.3, 0.2];
+                if let Some(head) = &adapter.head {
+                    head.map(&mut vector);
+                }
+                [rows, vector].concat()
+            };
+            let (found, expected) = (applied(&merged), applied(&adapter));
+            let close = found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5);
+            assert!(close, "{found:?} {expected:?}");
+        }
+    }
+
+    #[test]
+    fn adapters_of_other_parts_or_widths_are_not_added_up() {
+        let link = |width| Adapter { link: Some(random_link(width, 2, 1)), head: None };
+        let head = |head| Adapter { link: None, head: Some(head) };
+        let ridge = head(full([1.0, 0.0, 0.0, 1.0], 1.0));
+        let cases = [
+            vec![],
+            vec![link(8), link(6)],
+            vec![link(8), ridge.clone()],
+            vec![ridge.clone(), link(8)],
+            vec![ridge, head(Head::LowRank(random_link(2, 1, 1)))],
+        ];
+        for case in cases {
+            let parts: Vec<(&Adapter, f32)> = case.iter().map(|adapter| (adapter, 1.0)).collect();
+            assert!(Adapter::merge(&parts).is_err(), "{case:?}");
+        }
+    }
+}

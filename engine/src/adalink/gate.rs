@@ -101,7 +101,6 @@ pub enum Reason {
 
 /// `base`: as the rungs' measures, without an adapter. `forms`: their names. `rungs`: lowest first.
 pub(crate) fn decide(forms: &[String], base: &Measured, rungs: &[Measured]) -> Verdict {
-    let n_queries = base.dev[0].len().max(base.test[0].len());
     let dev: Vec<Delta> = rungs.iter().map(|rung| Delta::of(&base.dev[0], &rung.dev[0])).collect();
     let is_enough = |delta: &Delta| delta.gain() >= LEAST_GAIN && delta.p < SIGNIFICANCE;
     let by_gain = |&a: &usize, &b: &usize| dev[a].gain().total_cmp(&dev[b].gain());
@@ -120,7 +119,6 @@ pub(crate) fn decide(forms: &[String], base: &Measured, rungs: &[Measured]) -> V
     if test.gain() <= 0.0 || test.p >= SIGNIFICANCE {
         return Verdict::Kept(Reason::NotConfirmed(rung, test));
     }
-    debug_assert!(n_queries > 0);
     for (form_idx, form) in forms.iter().enumerate() {
         let sides = [(&base.dev, &rungs[chosen].dev), (&base.test, &rungs[chosen].test)];
         for (base, with) in sides {

@@ -8,8 +8,8 @@
 //! | link and ridge | both: the matrix is fitted to what the link gives | the same |
 //!
 //! Each rung is learnt from one side of a [`Split`] and its strength chosen by another; rungs that begin
-//! at random are learnt from several seeds, whose sum is taken. The [gate](super::gate) decides
-//! which is taken, if any.
+//! at random are learnt from several seeds, whose sum is taken, as is that of several splits. The
+//! [gate](super::gate) decides which rung is taken, if any.
 
 use std::fmt;
 
@@ -219,27 +219,16 @@ pub fn tune(problem: &Problem, options: &Options, watch: &Watch) -> Result<Repor
     report.verdict = gate::decide(&forms, &base, &measured);
     if let Verdict::Accepted(chosen) = report.verdict {
         let of_chosen = measured.iter().position(|measured| measured.rung == chosen);
-        report.adapter = Some(match (&splits[..], of_chosen) {
-            ([_], Some(i)) => candidates.swap_remove(i).swap_remove(0).adapter,
-            _ => learnt_from_folds(problem, options, &splits[0], chosen)?,
+        let of_chosen = candidates.swap_remove(of_chosen.unwrap_or(0));
+        // What each fold has learnt is one part of it.
+        let share = 1.0 / of_chosen.len() as f32;
+        let parts: Vec<(&Adapter, f32)> = of_chosen.iter().map(|c| (&c.adapter, share)).collect();
+        report.adapter = Some(match &parts[..] {
+            [(only, _)] => Adapter::clone(only),
+            parts => Adapter::merge(parts)?,
         });
     }
     Ok(report)
-}
-
-/// Folds have shown what a rung can do; what is installed is learnt from all of them but one, which
-/// chooses its strength.
-fn learnt_from_folds(
-    problem: &Problem,
-    options: &Options,
-    first: &Split,
-    rung: Rung,
-) -> Result<Adapter> {
-    let mut train = [&first.train[..], &first.test].concat();
-    train.sort_unstable();
-    let split = Split { train, dev: first.dev.clone(), test: Vec::new() };
-    let watch = Watch { tell: &|_| {}, is_over: &|| false };
-    Ok(Climb::new(problem, &split, options, &watch).candidate(rung)?.adapter)
 }
 
 /// Measures queries without and with an adapter, in each form of the documents, by name.

@@ -69,13 +69,9 @@ impl Beir {
     /// [`Error::Io`](crate::Error::Io) if a file is missing or unreadable,
     /// [`Error::File`](crate::Error::File) with the line if it is not in the layout above.
     pub fn read(folder: &Path) -> Result<Beir> {
-        let mut documents = Vec::new();
-        let corpus = folder.join("corpus.jsonl");
-        let document_ids = read_objects(&corpus, "read the documents", |line: DocumentLine| {
-            let DocumentLine { id, title, text } = line;
-            documents.push(BeirDocument { id: id.clone(), title: title.unwrap_or_default(), text });
-            id
-        })?;
+        let documents = Beir::read_documents(folder)?;
+        let document_ids: HashSet<&String> =
+            documents.iter().map(|document| &document.id).collect();
         let queries = read_queries(&folder.join("queries.jsonl"))?;
         let query_ids: HashSet<&String> = queries.iter().map(|(id, _)| id).collect();
         let path = folder.join("qrels").join("test.tsv");
@@ -95,6 +91,21 @@ impl Beir {
             return Err(problem_in(&path, None, problem));
         }
         Ok(Beir { name: name_of(folder), documents, queries, qrels, n_unknown })
+    }
+
+    /// Reads the documents alone.
+    ///
+    /// # Errors
+    /// As [`read`](Beir::read).
+    pub fn read_documents(folder: &Path) -> Result<Vec<BeirDocument>> {
+        let mut documents = Vec::new();
+        let path = folder.join("corpus.jsonl");
+        read_objects(&path, "read the documents", |line: DocumentLine| {
+            let DocumentLine { id, title, text } = line;
+            documents.push(BeirDocument { id: id.clone(), title: title.unwrap_or_default(), text });
+            id
+        })?;
+        Ok(documents)
     }
 
     /// The queries that have judgements: the only ones worth asking.
