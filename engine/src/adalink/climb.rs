@@ -25,7 +25,7 @@ const N_INNER_FOLDS: usize = 4;
 
 /// Passes over the queries, at most; those of a head cost nearly nothing.
 const HEAD_EPOCHS: usize = 30;
-const LINK_EPOCHS: usize = 10;
+const LINK_EPOCHS: usize = 20;
 
 /// What one rung gave on one split.
 pub(super) struct Candidate {

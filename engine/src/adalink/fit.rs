@@ -43,10 +43,11 @@ pub(crate) struct Training {
 pub(crate) const RATE_OF_V: f32 = 0.3;
 
 impl Training {
-    /// The settings that are tried first.
+    /// A hundred queries give only a hundred steps: batches are small and the rate is high, and the
+    /// queries that choices are made by say when to end.
     pub(crate) fn of_rank(rank: usize) -> Training {
         let terms = Terms::default();
-        let (n_epochs, batch, rate, decay, drop_out) = (10, 32, 1e-3, 0.01, 0.1);
+        let (n_epochs, batch, rate, decay, drop_out) = (20, 16, 3e-3, 0.01, 0.1);
         let (farthest, seed) = (0.3, 0);
         Training { rank, n_epochs, batch, rate, decay, drop_out, farthest, terms, seed }
     }

@@ -1,5 +1,6 @@
-//! The ladder on retrieval sets, with nano: `GEMMULE_LADDER=cosqa_dev,se_beer cargo test --release
-//! -p gemmule-engine ladder_on_sets -- --nocapture` prints a table. `GEMMULE_LADDER_RUNGS` names rungs.
+//! The ladder on retrieval sets, with nano: `GEMMULE_LADDER=SETS/cosqa_dev,SETS/se_beer cargo test
+//! --release -p gemmule-engine ladder_on -- --nocapture` prints a table; `GEMMULE_PLANTED=SETS/se_beer`
+//! does it with invented words. `GEMMULE_LADDER_RUNGS` names rungs.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -102,33 +103,29 @@ fn climb(
     report
 }
 
-fn sets() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/eval/beir")
-}
-
 #[test]
 fn ladder_on_sets() {
     let Ok(names) = std::env::var("GEMMULE_LADDER") else {
-        println!("skipped: GEMMULE_LADDER names no sets");
+        println!("skipped: GEMMULE_LADDER names no folders of sets");
         return;
     };
     let embedder = Embedder::open("nano").unwrap();
-    for name in names.split(',') {
-        let folder = sets().join(name);
-        let documents = stored(&embedder, &Beir::read(&folder).unwrap().documents);
-        climb(name, &embedder, &documents, Data::read_beir(&folder).unwrap().queries);
+    for folder in names.split(',').map(Path::new) {
+        let name = folder.file_name().unwrap().to_string_lossy();
+        let documents = stored(&embedder, &Beir::read_documents(folder).unwrap());
+        climb(&name, &embedder, &documents, Data::read_beir(folder).unwrap().queries);
     }
 }
 
 /// Invented names for words that stand in many queries: no document has them, so only tuning can say
-/// what they mean. Needs the set se_beer beside the workspace, and `GEMMULE_PLANTED=1`.
+/// what they mean. For se_beer, named by `GEMMULE_PLANTED`.
 #[test]
 fn ladder_on_a_planted_vocabulary() {
-    let folder = sets().join("se_beer");
-    if std::env::var_os("GEMMULE_PLANTED").is_none() || !folder.is_dir() {
-        println!("skipped: GEMMULE_PLANTED is not set, or ../shared/data/eval/beir is not there");
+    let Some(folder) = std::env::var_os("GEMMULE_PLANTED") else {
+        println!("skipped: GEMMULE_PLANTED names no folder");
         return;
-    }
+    };
+    let folder = Path::new(&folder);
     let names: HashMap<&str, &str> = [
         ("beer", "zorvex"),
         ("beers", "zorvexi"),
@@ -145,7 +142,7 @@ fn ladder_on_a_planted_vocabulary() {
         ("taste", "smurrow"),
     ]
     .into();
-    let mut queries = Data::read_beir(&folder).unwrap().queries;
+    let mut queries = Data::read_beir(folder).unwrap().queries;
     let mut n_named = 0;
     for query in &mut queries {
         let renamed = query.text.split(' ').map(|word| {
@@ -160,7 +157,7 @@ fn ladder_on_a_planted_vocabulary() {
     }
     println!("{n_named} of {} queries have an invented name", queries.len());
     let embedder = Embedder::open("nano").unwrap();
-    let documents = stored(&embedder, &Beir::read(&folder).unwrap().documents);
+    let documents = stored(&embedder, &Beir::read_documents(folder).unwrap());
     let report = climb("planted", &embedder, &documents, queries);
     assert!(report.adapter.is_some(), "{:?}", report.verdict);
 }
