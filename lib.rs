@@ -27,16 +27,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use engine::ingest::{self, Embedded, Records, Stamp};
 use half::f16;
 
+mod tune;
+
+pub use engine::adalink::{self, Data};
 pub use engine::ingest::{Document, IngestOptions, Ledger, Progress};
 pub use engine::{self, Embedder, Precision};
 pub use storage::{self, Answer, DocumentInfo, Fusion, Hit, Space, Status, StoredChunk, restore};
-pub use storage::{Compacted, Field, Filter, Finding};
+pub use storage::{Compacted, Field, Filter, Finding, Links};
+pub use tune::{Evaluated, Tuned};
 
 /// A database: one directory, opened for writing by one process, and for reading by others beside it.
 pub struct Database {
@@ -51,6 +55,8 @@ pub struct Collection {
     precision: Option<Precision>,
     name: String,
     space: Space,
+    /// The active link, once it has been read.
+    active: Mutex<tune::Active>,
 }
 
 impl Database {
@@ -131,7 +137,8 @@ impl Database {
             }
         };
         let (access, precision, name) = (self.access.clone(), self.precision, name.to_owned());
-        Ok(Collection { access, embedder, precision, name, space })
+        let active = Mutex::default();
+        Ok(Collection { access, embedder, precision, name, space, active })
     }
 
     /// The collections and their spaces.
@@ -283,7 +290,7 @@ impl Collection {
     /// Begins a search.
     pub fn search(&self, query: impl Into<String>) -> Search<'_> {
         let (query, request) = (query.into(), storage::Request::new(Vec::new(), 10));
-        Search { collection: self, query, request, wrong: None }
+        Search { collection: self, query, request, through: Through::Active, wrong: None }
     }
 
     /// A document's record.
@@ -348,8 +355,16 @@ pub struct Search<'a> {
     query: String,
     /// All but the query's vector.
     request: storage::Request,
+    through: Through,
     /// What is wrong with the filter.
     wrong: Option<storage::FilterError>,
+}
+
+/// Which link a query goes through.
+enum Through {
+    Active,
+    Named(String),
+    None,
 }
 
 impl Search<'_> {
@@ -417,6 +432,24 @@ impl Search<'_> {
         self
     }
 
+    /// Sends the query through this link of the collection, or through none, whichever is active.
+    #[must_use]
+    pub fn link(mut self, name: Option<&str>) -> Self {
+        self.through = name.map_or(Through::None, |name| Through::Named(name.to_owned()));
+        self
+    }
+
+    fn adapter(&self) -> Result<Option<Arc<adalink::Adapter>>> {
+        match &self.through {
+            Through::Active => self.collection.adapter(),
+            Through::None => Ok(None),
+            Through::Named(name) => {
+                let (adapter, _) = adalink::Adapter::from_bytes(&self.collection.link(name)?)?;
+                Ok(Some(Arc::new(adapter)))
+            }
+        }
+    }
+
     /// Finds the chunks that are closest to the query by meaning and by words.
     ///
     /// # Errors
@@ -432,7 +465,9 @@ impl Search<'_> {
         let Collection { access, name, .. } = self.collection;
         if self.request.fusion != Fusion::TextOnly {
             let embedder = self.collection.embedder()?;
-            self.request.vector = embedder.embed_one(embedder.prompt("query")?, &self.query)?;
+            let (prompt, adapter) = (embedder.prompt("query")?, self.adapter()?);
+            self.request.vector =
+                embedder.embed_one_with(prompt, &self.query, adapter.as_deref())?;
         }
         self.request.text = Some(self.query);
         Ok(access.search(name, &self.request)?)
@@ -536,6 +571,25 @@ pub enum Error {
     },
     /// A search for nothing.
     EmptyQuery,
+    /// None of the queries to tune by has an answer in the collection.
+    NoQueries {
+        /// The collection.
+        collection: String,
+    },
+    /// The collection's queries go through no link.
+    NoActiveLink {
+        /// The collection.
+        collection: String,
+    },
+    /// A link was made for other vectors.
+    LinkSpace {
+        /// The link.
+        name: String,
+        /// The space it was made for.
+        found: String,
+        /// The collection's.
+        expected: String,
+    },
 }
 
 impl std::fmt::Display for Error {
@@ -548,6 +602,19 @@ impl std::fmt::Display for Error {
                 f,
                 "the model '{model}' is not the one that made the vectors of collection \
                  '{collection}' any more: name the old model's path, or index into another collection"
+            ),
+            Error::NoQueries { collection } => write!(
+                f,
+                "none of the queries has an answer in collection '{collection}': answers are ids as \
+                 `list` shows them"
+            ),
+            Error::NoActiveLink { collection } => {
+                write!(f, "the queries of collection '{collection}' go through no link: name one")
+            }
+            Error::LinkSpace { name, found, expected } => write!(
+                f,
+                "link '{name}' was made for other vectors: for {found}, the collection has \
+                 {expected}; make it anew with `tune run`"
             ),
             Error::EmptyQuery => write!(f, "the query is empty: there is nothing to search for"),
         }

@@ -1,5 +1,7 @@
 //! What can be said on the command line. Each command's help has an example.
 
+pub(crate) mod tune;
+
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
@@ -69,6 +71,7 @@ pub(crate) enum Command {
     Fsck(Fsck),
     Backup(Backup),
     Restore(Restore),
+    Tune(tune::Tune),
     Model(Model),
     Bench(Bench),
     Completions(Completions),

@@ -65,6 +65,7 @@ fn run(args: &Args, output: &mut Output) -> anyhow::Result<Done> {
         Command::Fsck(flags) => command::fsck::run(global, flags, output),
         Command::Backup(flags) => command::backup::run(global, flags, output),
         Command::Restore(flags) => command::restore::run(global, flags, output),
+        Command::Tune(flags) => command::tune::run(global, flags, output),
         Command::Model(flags) => command::model::run(flags, output),
         Command::Bench(flags) => command::bench::run(flags, output),
         Command::Completions(flags) => command::completions::run(flags, output),

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::adalink::{Adapter, Link};
 use crate::kernel::Precision;
 use crate::model::{self, Fast, Opened, Report};
 use crate::package::Package;
@@ -184,8 +185,30 @@ impl Embedder {
     pub fn embed(
         &self,
         texts: &[Tokens],
+        done: impl FnMut(usize, usize) -> bool,
+    ) -> Result<Vec<Vec<f32>>> {
+        self.embed_with(texts, &[], done)
+    }
+
+    /// As [`embed`](Embedder::embed), each text with its own adapter or without one, in one batch.
+    ///
+    /// `adapters`: one entry for each text, or none at all.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when `done` says so; [`Error::Adapter`] if one is of another width.
+    ///
+    /// # Panics
+    /// If there are adapters, but not one entry for each text.
+    pub fn embed_with(
+        &self,
+        texts: &[Tokens],
+        adapters: &[Option<&Adapter>],
         mut done: impl FnMut(usize, usize) -> bool,
     ) -> Result<Vec<Vec<f32>>> {
+        assert!(adapters.is_empty() || adapters.len() == texts.len(), "an entry for each text");
+        let (hidden, full_width) = (self.package.config.hidden, self.full_width());
+        adapters.iter().flatten().try_for_each(|adapter| adapter.check(hidden, full_width))?;
+        let adapter = |i: usize| adapters.get(i).copied().flatten();
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&i| (texts[i].ids.len(), i));
         let mut vectors = vec![Vec::new(); texts.len()];
@@ -195,9 +218,16 @@ impl Embedder {
             let (pass, later) = rest.split_at(pass_size(rest, texts, self.tokens_per_pass));
             rest = later;
             let sequences: Vec<&[u32]> = pass.iter().map(|&i| &texts[i].ids[..]).collect();
-            for (&i, vector) in pass.iter().zip(self.model.forward(&sequences)) {
+            let links: Vec<Option<&Link>> = match adapters {
+                [] => Vec::new(),
+                _ => pass.iter().map(|&i| adapter(i)?.link.as_ref()).collect(),
+            };
+            for (&i, mut vector) in pass.iter().zip(self.model.forward_linked(&sequences, &links)) {
                 n_texts += 1;
                 n_tokens += texts[i].ids.len();
+                if let Some(head) = adapter(i).and_then(|adapter| adapter.head.as_ref()) {
+                    head.apply(&mut vector);
+                }
                 vectors[i] = vector;
             }
             if !done(n_texts, n_tokens) {
@@ -212,8 +242,21 @@ impl Embedder {
     /// # Errors
     /// As [`tokenize`](Embedder::tokenize) and [`embed`](Embedder::embed).
     pub fn embed_one(&self, prompt: &str, text: &str) -> Result<Vec<f32>> {
+        self.embed_one_with(prompt, text, None)
+    }
+
+    /// As [`embed_one`](Embedder::embed_one), with an adapter if there is one.
+    ///
+    /// # Errors
+    /// As [`tokenize`](Embedder::tokenize) and [`embed_with`](Embedder::embed_with).
+    pub fn embed_one_with(
+        &self,
+        prompt: &str,
+        text: &str,
+        adapter: Option<&Adapter>,
+    ) -> Result<Vec<f32>> {
         let tokens = self.tokenize(prompt, text)?;
-        let mut vectors = self.embed(std::slice::from_ref(&tokens), |_, _| true)?;
+        let mut vectors = self.embed_with(&[tokens], &[adapter], |_, _| true)?;
         Ok(vectors.pop().unwrap_or_default())
     }
 }

@@ -61,6 +61,11 @@ pub enum Error {
         /// What a sound image has there.
         expected: String,
     },
+    /// Bytes that are no adapter of this version.
+    Adapter {
+        /// What is wrong with them.
+        problem: String,
+    },
     /// No model has this name.
     UnknownModel {
         /// What was asked for.
@@ -210,6 +215,10 @@ impl fmt::Display for Error {
                 f,
                 "could not open the tokenizer image: {field} is {found}, expected {expected}; \
                  delete the prepared model, it is made again"
+            ),
+            Error::Adapter { problem } => write!(
+                f,
+                "this is no link that this version can use: {problem}; make it anew with `tune run`"
             ),
             Error::UnknownModel { name } => write!(
                 f,

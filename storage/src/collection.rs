@@ -9,6 +9,7 @@ use bincode::{Decode, Encode};
 use crate::document::{DocumentInfo, StoredChunk, shorten};
 use crate::error::{Error, Result};
 use crate::lexicon::RowWords;
+use crate::link::Link;
 use crate::records::key::Key;
 use crate::records::record;
 use crate::records::tree::{Batch, Tree};
@@ -33,13 +34,20 @@ pub(crate) struct Collection {
     /// Only the width of its codes ever changes.
     space: RwLock<Arc<Space>>,
     view: RwLock<Arc<View>>,
+    /// What queries go through.
+    link: RwLock<Option<Arc<Link>>>,
 }
 
 impl Collection {
     pub(crate) fn new(number: u32, record: CollectionRecord, view: View) -> Collection {
         let CollectionRecord { name, space } = record;
-        let space = RwLock::new(Arc::new(space));
-        Collection { number, name, space, view: RwLock::new(Arc::new(view)) }
+        Collection {
+            number,
+            name,
+            space: RwLock::new(Arc::new(space)),
+            view: RwLock::new(Arc::new(view)),
+            link: RwLock::default(),
+        }
     }
 
     pub(crate) fn space(&self) -> Arc<Space> {
@@ -54,6 +62,15 @@ impl Collection {
     /// The current view; it stays as it is while it is held.
     pub(crate) fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The link that queries go through.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_link(&self, link: Option<Arc<Link>>) {
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
     }
 
     /// Puts the tail of the lexicon on disk. A failure is told by [`Store::status`](crate::Store::status); nothing but

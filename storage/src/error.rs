@@ -121,10 +121,37 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
-    /// The name cannot be a collection's.
+    /// The name cannot be a collection's or a link's.
     Name {
         /// The name asked for.
         name: String,
+    },
+    /// A link was made for another space than the collection's.
+    LinkSpace {
+        /// The link.
+        link: String,
+        /// The collection.
+        collection: String,
+        /// The space it was made for.
+        made_for: Box<Space>,
+        /// The collection's.
+        found: Box<Space>,
+    },
+    /// A link is larger than a record may be.
+    LinkTooLarge {
+        /// The link.
+        link: String,
+        /// Its size with name and space.
+        n_bytes: usize,
+    },
+    /// The collection has no link of this name.
+    NoLink {
+        /// The name asked for.
+        link: String,
+        /// The collection.
+        collection: String,
+        /// The names of those it has.
+        known: Vec<String>,
     },
     /// The collection's vectors live in another space.
     Space {
@@ -206,6 +233,9 @@ impl Error {
             Error::NoCollection { .. }
                 | Error::Name { .. }
                 | Error::Space { .. }
+                | Error::LinkSpace { .. }
+                | Error::LinkTooLarge { .. }
+                | Error::NoLink { .. }
                 | Error::Width { .. }
                 | Error::Document { .. }
                 | Error::Filter { .. }
@@ -244,17 +274,28 @@ impl Error {
             }
             Error::Name { name } => write!(
                 f,
-                "{name:?} cannot name a collection: use 1 to 64 letters, digits, '_', '.' or '-'"
+                "{name:?} cannot name a collection or a link: use 1 to 64 letters, digits, '_', '.' or '-'"
             ),
-            Error::Space { collection, existing, asked }
-                if existing.agrees_with(&Space { dims: existing.dims, ..(**asked).clone() }) =>
-            {
+            Error::Space { collection, existing, asked } if existing.agrees_with(asked) => {
                 write!(
                     f,
                     "collection {collection:?} is searched at width {}, not {}; \
                      reindex gives it another width without embedding anything",
                     existing.dims, asked.dims
                 )
+            }
+            Error::LinkSpace { link, collection, made_for, found } => write!(
+                f,
+                "link {link} was made for another space: for {made_for}, and collection \
+                 {collection:?} has {found}; tune this collection, or install the link where it was made"
+            ),
+            Error::LinkTooLarge { link, n_bytes } => write!(
+                f,
+                "link {link} has {n_bytes} bytes, more than the 64 MiB of a record; use a lower rank"
+            ),
+            Error::NoLink { link, collection, known } => {
+                let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
+                write!(f, "collection {collection:?} has no link {link:?}; it has: {known}")
             }
             Error::Space { collection, existing, asked } => write!(
                 f,

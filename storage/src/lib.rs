@@ -11,6 +11,7 @@
 //! - `open` opens after whatever happened; `repair` checks every byte and mends what can be mended.
 //! - [`Reader`] searches in other processes what the writer's `manifest` names; `backup` copies a database and
 //!   [`restore`] takes a copy back. [`Access`] is a store, or a reader where another process has the store.
+//! - `link` keeps what changes how queries are embedded.
 //! - `disk` is what we ask of the system.
 //!
 //! What a crash may lose: documents whose `put` had not returned, each whole or not at all. Nothing else.
@@ -33,6 +34,7 @@ mod backup;
 mod disk;
 mod filter;
 mod lexicon;
+mod link;
 mod open;
 mod reader;
 mod records;
@@ -46,6 +48,7 @@ pub use error::{Error, Result, RowProblem};
 pub use filter::{Field, Filter, FilterError, Place};
 pub use index::{self, SegmentStats};
 pub use lexicon::Lexicon;
+pub use link::{Link, Links};
 pub use open::access::Access;
 pub use reader::Reader;
 pub use repair::fsck::Finding;

@@ -29,9 +29,10 @@ pub struct Space {
 }
 
 impl Space {
-    /// True if vectors of both spaces may be compared and share segments: all but the model's name is the same.
+    /// True if vectors of both spaces may be compared and share segments: all but the model's name and the width of codes
+    /// is the same.
     pub fn agrees_with(&self, other: &Space) -> bool {
-        let named = Space { model: other.model.clone(), ..self.clone() };
+        let named = Space { model: other.model.clone(), dims: other.dims, ..self.clone() };
         named == *other
     }
 

@@ -34,6 +34,8 @@ pub struct CollectionStatus {
     pub name: String,
     /// Its space.
     pub space: Space,
+    /// The link that queries go through, if any.
+    pub link: Option<String>,
     /// Documents stored.
     pub documents: usize,
     /// Rows that searches can find.
@@ -119,6 +121,7 @@ pub(crate) fn of(
     CollectionStatus {
         name: collection.name.clone(),
         space: collection.space().as_ref().clone(),
+        link: collection.link().map(|link| link.name.clone()),
         documents: n_documents,
         chunks: unsealed + segments.iter().map(live).sum::<usize>(),
         unsealed,

@@ -41,7 +41,7 @@ impl Store {
         space.check()?;
         let mut writer = self.writer();
         if let Some(existing) = self.find(collection) {
-            if existing.space().agrees_with(space) {
+            if existing.space().agrees_with(space) && existing.space().dims == space.dims {
                 return Ok(());
             }
             return Err(Error::Space {
@@ -259,7 +259,7 @@ impl Store {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if name.is_empty() || name.len() > MAX_NAME_CHARS || !name.chars().all(good) {
         return Err(Error::Name { name: shorten(name) });

@@ -174,7 +174,7 @@ fn codes_are_those_of_a_twin_in_f64() {
     use gemmule::engine::eval::measure::Retrieval;
     let (place, sentences) = with_sentences();
     let set = Beir::read(&place.path().join("ten")).unwrap();
-    let nano = gemmule::Embedder::open_in("nano", gemmule::Precision::F32).unwrap();
+    let nano = gemmule::Embedder::open_in("nano", Some(gemmule::Precision::F32)).unwrap();
     let embed = |task: &str, text: &str| nano.embed_one(nano.prompt(task).unwrap(), text).unwrap();
     let documents: Vec<_> = sentences.iter().map(|text| embed("document", text)).collect();
     let queries: Vec<_> = set.judged_queries().map(|(_, text)| embed("query", text)).collect();

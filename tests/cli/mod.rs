@@ -16,6 +16,7 @@ mod model;
 mod process;
 mod search;
 mod train;
+mod tune;
 mod upkeep;
 
 use std::fs;
@@ -114,6 +115,10 @@ impl Place {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder");
         fs::write(path, content).expect("a file");
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join(name)).expect("a file of text")
     }
 
     /// The absolute path of a file as a string: the id of its document.

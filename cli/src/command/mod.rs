@@ -19,6 +19,7 @@ pub(crate) mod restore;
 pub(crate) mod search;
 pub(crate) mod status;
 pub(crate) mod train;
+pub(crate) mod tune;
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -75,6 +75,7 @@ fn to_json(status: &Status) -> Value {
             "precision": precision(collection).map(Precision::name),
             "full_width": collection.space.full_width,
             "dims": collection.space.dims,
+            "link": collection.link,
             "documents": collection.documents,
             "chunks": collection.chunks,
             "unsealed": collection.unsealed,
@@ -132,6 +133,9 @@ fn print(status: &Status, output: &mut Output) -> anyhow::Result<()> {
         ))?;
         output
             .line(format_args!("  width      {}, searched at {}", space.full_width, space.dims))?;
+        if let Some(link) = &collection.link {
+            output.line(format_args!("  link       {}", text::printable(link)))?;
+        }
         output.line(format_args!("  documents  {}", text::grouped(collection.documents)))?;
         output.line(format_args!(
             "  chunks     {}, {} of them not in a segment yet",

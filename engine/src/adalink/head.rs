@@ -27,6 +27,12 @@ pub enum Head {
 impl Head {
     /// Applies the head to unit vectors, `[any, width]`, in place; the results are of unit length.
     pub fn apply(&self, vectors: &mut [f32]) {
+        self.map(vectors);
+        vectors.chunks_exact_mut(self.width()).for_each(to_unit);
+    }
+
+    /// As [`apply`](Head::apply), but the lengths stay what the map makes them.
+    pub(crate) fn map(&self, vectors: &mut [f32]) {
         let width = self.width();
         match self {
             Head::LowRank(link) => link.apply(vectors),
@@ -38,7 +44,6 @@ impl Head {
                 });
             }
         }
-        vectors.chunks_exact_mut(width).for_each(to_unit);
     }
 
     /// The width of the vectors.
@@ -53,7 +58,7 @@ impl Head {
     pub fn at_strength(&self, strength: f32) -> Head {
         match self {
             Head::Full { matrix, .. } => Head::Full { matrix: matrix.clone(), strength },
-            Head::LowRank(link) => Head::LowRank(Link { strength, ..link.clone() }),
+            Head::LowRank(link) => Head::LowRank(link.at_strength(strength)),
         }
     }
 }

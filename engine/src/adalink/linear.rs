@@ -115,8 +115,8 @@ fn rotate(a: &mut [f64], vectors: &mut [f64], n: usize, p: usize, q: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
     use super::*;
+    use crate::random::Random;
 
     fn symmetric(n: usize, seed: u64) -> Vec<f64> {
         let mut random = Random::new(seed);

@@ -7,8 +7,8 @@
 //! It is linear: links can be [added](Link::soup), scaled and [baked](Link::bake) into the embedding
 //! table without training anything again. `U` begins as zeros, so that a new link changes nothing.
 
-use super::random::Random;
 use crate::package::Matrix;
+use crate::random::Random;
 
 /// A low-rank map: `x' = x + strength · U (Vᵀ x)`.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,11 @@ impl Link {
     pub(crate) fn zeros(width: usize, rank: usize) -> Link {
         let zeros = Matrix { values: vec![0.0; width * rank], n_rows: width, n_cols: rank };
         Link { u: zeros.clone(), v: zeros, strength: 1.0 }
+    }
+
+    /// The same link at another strength.
+    pub fn at_strength(&self, strength: f32) -> Link {
+        Link { strength, ..self.clone() }
     }
 
     /// The width of what it is applied to.
@@ -114,12 +119,8 @@ fn add_scaled(row: &[f32], factor: f32, to: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reference::random_link;
     use super::*;
-
-    fn random_link(width: usize, rank: usize, seed: u64) -> Link {
-        let (v, u) = (Link::new(width, rank, seed).v, Link::new(width, rank, seed + 100).v);
-        Link { u, v, strength: 0.75 }
-    }
 
     fn numbers(n: usize, seed: u64) -> Vec<f32> {
         let mut random = Random::new(seed);

@@ -1,8 +1,16 @@
-//! Values that numpy computed: `tests/reference/adalink.json`, made by the script beside it.
+//! What tests compare with: values that numpy computed (`tests/reference/adalink.json`, made by the script
+//! beside it), and links that are not trained.
 
 use serde_json::Value;
 
+use super::Link;
 use crate::package::Matrix;
+
+/// A link that moves what it is applied to by about half its length.
+pub(crate) fn random_link(width: usize, rank: usize, seed: u64) -> Link {
+    let (v, u) = (Link::new(width, rank, seed).v, Link::new(width, rank, seed + 100).v);
+    Link { u, v, strength: 0.75 }
+}
 
 pub(crate) fn value(name: &str) -> Value {
     let all: Value =

@@ -18,7 +18,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::lines::{for_each, problem_in, read_object, three_fields};
+use super::lines::{for_each, json, problem_in, three_fields};
 use crate::Result;
 
 /// A retrieval set: documents, queries, and which answer which.
@@ -69,19 +69,11 @@ impl Beir {
     /// [`Error::Io`](crate::Error::Io) if a file is missing or unreadable,
     /// [`Error::File`](crate::Error::File) with the line if it is not in the layout above.
     pub fn read(folder: &Path) -> Result<Beir> {
-        let mut documents = Vec::new();
-        let corpus = folder.join("corpus.jsonl");
-        let document_ids = read_objects(&corpus, "read the documents", |line: DocumentLine| {
-            let DocumentLine { id, title, text } = line;
-            documents.push(BeirDocument { id: id.clone(), title: title.unwrap_or_default(), text });
-            id
-        })?;
-        let mut queries = Vec::new();
-        let path = folder.join("queries.jsonl");
-        let query_ids = read_objects(&path, "read the queries", |line: QueryLine| {
-            queries.push((line.id.clone(), line.text));
-            line.id
-        })?;
+        let documents = Beir::read_documents(folder)?;
+        let document_ids: HashSet<&String> =
+            documents.iter().map(|document| &document.id).collect();
+        let queries = read_queries(&folder.join("queries.jsonl"))?;
+        let query_ids: HashSet<&String> = queries.iter().map(|(id, _)| id).collect();
         let path = folder.join("qrels").join("test.tsv");
         let qrels = read_qrels(&path)?;
         let (mut n_judgements, mut n_unknown) = (0, 0);
@@ -101,10 +93,35 @@ impl Beir {
         Ok(Beir { name: name_of(folder), documents, queries, qrels, n_unknown })
     }
 
+    /// Reads the documents alone.
+    ///
+    /// # Errors
+    /// As [`read`](Beir::read).
+    pub fn read_documents(folder: &Path) -> Result<Vec<BeirDocument>> {
+        let mut documents = Vec::new();
+        let path = folder.join("corpus.jsonl");
+        read_objects(&path, "read the documents", |line: DocumentLine| {
+            let DocumentLine { id, title, text } = line;
+            documents.push(BeirDocument { id: id.clone(), title: title.unwrap_or_default(), text });
+            id
+        })?;
+        Ok(documents)
+    }
+
     /// The queries that have judgements: the only ones worth asking.
     pub fn judged_queries(&self) -> impl Iterator<Item = &(String, String)> {
         self.queries.iter().filter(|(id, _)| self.qrels.contains_key(id))
     }
+}
+
+/// Id and text of each query, in the order of the file; ids are distinct.
+pub(crate) fn read_queries(path: &Path) -> Result<Vec<(String, String)>> {
+    let mut queries = Vec::new();
+    read_objects(path, "read the queries", |line: QueryLine| {
+        queries.push((line.id.clone(), line.text));
+        line.id
+    })?;
+    Ok(queries)
 }
 
 /// Reads one JSON object a line; `keep` takes it and returns its id, which must be new.
@@ -115,7 +132,7 @@ fn read_objects<T: DeserializeOwned>(
 ) -> Result<HashSet<String>> {
     let mut ids = HashSet::new();
     for_each(path, doing, |_, text| {
-        let id = keep(read_object(text)?);
+        let id = keep(json(text)?);
         match ids.replace(id) {
             None => Ok(()),
             Some(id) => Err(format!("_id '{id}' is taken by an earlier line")),
@@ -127,7 +144,8 @@ fn read_objects<T: DeserializeOwned>(
     }
 }
 
-fn read_qrels(path: &Path) -> Result<HashMap<String, HashMap<String, i32>>> {
+/// By query id, then by document id: the grade.
+pub(crate) fn read_qrels(path: &Path) -> Result<HashMap<String, HashMap<String, i32>>> {
     let mut qrels: HashMap<String, HashMap<String, i32>> = HashMap::new();
     let mut is_header = true;
     for_each(path, "read the judgements", |_, text| {

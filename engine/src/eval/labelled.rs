@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::lines::{for_each, problem_in, read_object};
+use super::lines::{for_each, json, problem_in};
 use crate::Result;
 
 /// Ends the names of the two files of a classification set, and of a clustering set.
@@ -132,7 +132,7 @@ enum Label {
 fn read_lines(path: &Path) -> Result<Vec<(u64, String, String)>> {
     let mut lines = Vec::new();
     for_each(path, "read the labelled texts", |number, text| {
-        let Line { text, label } = read_object(text)?;
+        let Line { text, label } = json(text)?;
         let label = match label {
             Label::Name(name) => name,
             Label::Number(number) => number.to_string(),

@@ -52,8 +52,8 @@ pub(crate) fn problem_in(path: &Path, line: Option<u64>, problem: String) -> Err
     Error::File { path: path.to_owned(), line, problem }
 }
 
-/// The JSON object of a line.
-pub(super) fn read_object<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+/// The JSON value of a line.
+pub(crate) fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     // The message counts lines within the one line it was given: only the column is right.
     serde_json::from_str(text).map_err(|e| {
         let message = e.to_string();
@@ -65,7 +65,7 @@ pub(super) fn read_object<T: DeserializeOwned>(text: &str) -> Result<T, String> 
 }
 
 /// The three fields of a line of tab-separated values.
-pub(super) fn three_fields(text: &str) -> Result<[&str; 3], String> {
+pub(crate) fn three_fields(text: &str) -> Result<[&str; 3], String> {
     let fields: Vec<&str> = text.split('\t').collect();
     <[&str; 3]>::try_from(fields)
         .map_err(|fields| format!("{} fields between tabs, expected 3", fields.len()))

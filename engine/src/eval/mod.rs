@@ -15,5 +15,6 @@ pub mod measure;
 mod sts;
 
 pub use beir::{Beir, BeirDocument};
+pub(crate) use beir::{read_qrels, read_queries};
 pub use labelled::{Classification, Clustering, Labelled};
 pub use sts::Sts;

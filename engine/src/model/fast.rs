@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use crate::adalink::Link;
 use crate::kernel::{self, Epilogue, Lines, PANEL, Precision, Rows};
 use crate::model::prepared::{Layer, MatrixAt, Prepared};
 use crate::package::{Config, LayerKind, Matrix};
@@ -85,6 +86,19 @@ impl Fast {
     /// # Panics
     /// If a sequence is empty, or an id outside the table: the tokenizer's door checks both.
     pub(crate) fn forward(&self, sequences: &[&[u32]]) -> Vec<Vec<f32>> {
+        self.forward_linked(sequences, &[])
+    }
+
+    /// As [`forward`](Fast::forward). `links`: what is applied to the rows of each sequence's tokens, or
+    /// nothing at all.
+    ///
+    /// # Panics
+    /// As [`forward`](Fast::forward), and if a link is of another width.
+    pub(crate) fn forward_linked(
+        &self,
+        sequences: &[&[u32]],
+        links: &[Option<&Link>],
+    ) -> Vec<Vec<f32>> {
         let Config { hidden, n_heads, n_kv_heads, head_dim, .. } = self.config;
         let width = (n_heads + 2 * n_kv_heads) * head_dim;
         let pass = self.pass(sequences);
@@ -103,6 +117,7 @@ impl Fast {
             for (&id, row) in ids[rows.clone()].iter().zip(x.chunks_exact_mut(hidden)) {
                 self.weights.embedding(id, scale, row);
             }
+            apply_links(links, &pass.sequences, rows.clone(), x);
             self.queries_keys_values(first, &pass, rows, x, qkv, scratch);
         });
         for (i, layer) in self.weights.layout.layers.iter().enumerate() {
@@ -314,6 +329,23 @@ impl Fast {
         let scale = (1.0 / square.sqrt().max(1e-12)) as f32;
         vector.iter_mut().for_each(|x| *x *= scale);
         vector
+    }
+}
+
+/// Applies to each sequence's rows its link; `x` are those of `rows`.
+fn apply_links(
+    links: &[Option<&Link>],
+    sequences: &[Range<usize>],
+    rows: Range<usize>,
+    x: &mut [f32],
+) {
+    let hidden = x.len() / rows.len().max(1);
+    for (sequence, link) in sequences.iter().zip(links) {
+        let (first, end) = (sequence.start.max(rows.start), sequence.end.min(rows.end));
+        if let (Some(link), true) = (link, first < end) {
+            assert_eq!(link.width(), hidden, "a link of the model's width");
+            link.apply(&mut x[(first - rows.start) * hidden..(end - rows.start) * hidden]);
+        }
     }
 }
 

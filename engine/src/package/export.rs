@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 pub use super::gguf::Dtype;
 use super::gguf::{self, names};
-use super::{LayerKind, Location, Matrix, Package, Weights};
+use super::source::EMBEDDING;
+use super::{LayerKind, Location, Matrix, Package, Source, Weights};
+use crate::adalink::{About, Adapter, Head, Link};
 use crate::{Error, Result};
 
 /// Numbers that are held at once.
@@ -21,11 +23,28 @@ const PART: usize = 1 << 20;
 /// As [`Package::open`]; [`Error::Io`] or [`Error::DiskFull`] if the file cannot be written, and
 /// [`Error::Package`] if the model has no `tokenizer.json`.
 pub fn to_gguf(model: &str, out: &Path, dtype: Dtype) -> Result<()> {
+    write_gguf(model, None, out, dtype)
+}
+
+/// As [`to_gguf`], of the model with an adapter in its weights: see [`bake_to_folder`].
+///
+/// # Errors
+/// As [`to_gguf`]; [`Error::Adapter`] if it is of another width.
+pub fn bake_to_gguf(model: &str, adapter: &Adapter, out: &Path, dtype: Dtype) -> Result<()> {
+    write_gguf(model, Some(adapter), out, dtype)
+}
+
+fn write_gguf(model: &str, adapter: Option<&Adapter>, out: &Path, dtype: Dtype) -> Result<()> {
     let location = Location::find(model)?;
     let (package, source) = location.load()?;
+    let adapted = Adapted::new(&source, &package, adapter)?;
     let tokenizer_json = location.tokenizer_json()?;
+    let name = match adapter {
+        None => package.name.clone(),
+        Some(_) => format!("{}, adapted: for queries only", package.name),
+    };
     let export = gguf::Export {
-        name: &package.name,
+        name: &name,
         config: &package.config,
         width_between: source.width_between(),
         full_width: source.width(),
@@ -37,7 +56,7 @@ pub fn to_gguf(model: &str, out: &Path, dtype: Dtype) -> Result<()> {
     let mut rows = |name: &str, rows: Range<usize>, values: &mut [f32]| {
         let shape = tensors.iter().find(|(known, _)| known == name).map(|(_, shape)| &shape[..]);
         let shape = shape.unwrap_or_else(|| unreachable!("{name} is of no model"));
-        values.copy_from_slice(&source.rows(name, shape, rows)?.values);
+        values.copy_from_slice(&adapted.rows(name, shape, rows)?.values);
         Ok(())
     };
     let formats = gguf::Formats::uniform(dtype);
@@ -49,12 +68,37 @@ pub fn to_gguf(model: &str, out: &Path, dtype: Dtype) -> Result<()> {
 /// # Errors
 /// As [`to_gguf`]; [`Error::Io`] too if the folder is there already.
 pub fn to_folder(model: &str, out: &Path) -> Result<()> {
+    copy_folder(model, None, out)
+}
+
+/// As [`to_folder`], of the model with an adapter in its weights: a link in the embedding table,
+/// `E' = E + strength (E V) Uᵀ`, a head in the last dense layer.
+///
+/// Any runtime then gives the vectors that the adapter gives here, but for rounding. Where documents were
+/// embedded without it, the result is for queries only; `adapter.json` in the folder says what it was
+/// made for.
+///
+/// # Errors
+/// As [`to_folder`]; [`Error::Adapter`] if it is of another width.
+pub fn bake_to_folder(model: &str, adapter: &Adapter, about: &About, out: &Path) -> Result<()> {
+    copy_folder(model, Some(adapter), out)?;
+    let path = out.join("adapter.json");
+    let about = json!({ "use": "queries only: documents are embedded by the model without it", "about": about });
+    fs::write(&path, format!("{about:#}\n")).map_err(|source| Error::Io {
+        doing: "write the model's",
+        path,
+        source,
+    })
+}
+
+fn copy_folder(model: &str, adapter: Option<&Adapter>, out: &Path) -> Result<()> {
     let location = Location::find(model)?;
     let (package, source) = location.load()?;
+    let adapted = Adapted::new(&source, &package, adapter)?;
     let tokenizer_json = location.tokenizer_json()?;
     let tensors = source.tensors();
     let dense = [source.width_between(), source.width()];
-    let rows = |name: &str, shape: &[usize], rows| Ok(source.rows(name, shape, rows)?.values);
+    let rows = |name: &str, shape: &[usize], rows| Ok(adapted.rows(name, shape, rows)?.values);
     write_folder(out, &package, &tokenizer_json, dense, &tensors, &rows)
 }
 
@@ -114,6 +158,53 @@ fn write_folder(
         write_tensors(&out.join(folder).join("model.safetensors"), &[tensor], rows)?;
     }
     Ok(())
+}
+
+/// A model's weights with an adapter in them, or as they are.
+struct Adapted<'a> {
+    source: &'a Source,
+    link: Option<&'a Link>,
+    /// The last dense layer with the head in it, `[full_width, width_between]`.
+    last: Option<Matrix>,
+}
+
+impl<'a> Adapted<'a> {
+    fn new(
+        source: &'a Source,
+        package: &Package,
+        adapter: Option<&'a Adapter>,
+    ) -> Result<Adapted<'a>> {
+        let Some(adapter) = adapter else { return Ok(Adapted { source, link: None, last: None }) };
+        adapter.check(package.config.hidden, source.width())?;
+        let folded = |head: &Head| {
+            // The head maps what the layer gives: each column of the layer is mapped.
+            let shape = [source.width(), source.width_between()];
+            let mut columns = transposed(&source.matrix(names::DENSE[1], &shape)?);
+            head.map(&mut columns.values);
+            Ok::<_, Error>(transposed(&columns))
+        };
+        let last = adapter.head.as_ref().map(folded).transpose()?;
+        Ok(Adapted { source, link: adapter.link.as_ref(), last })
+    }
+
+    fn rows(&self, name: &str, shape: &[usize], rows: Range<usize>) -> Result<Matrix> {
+        if let (Some(last), true) = (&self.last, name == names::DENSE[1]) {
+            let values = last.values[rows.start * last.n_cols..rows.end * last.n_cols].to_vec();
+            return Ok(Matrix { values, n_rows: rows.len(), n_cols: last.n_cols });
+        }
+        let mut matrix = self.source.rows(name, shape, rows)?;
+        if let (Some(link), true) = (self.link, name == EMBEDDING) {
+            // Between table and first layer there is only a factor, the same for both.
+            link.apply(&mut matrix.values);
+        }
+        Ok(matrix)
+    }
+}
+
+fn transposed(matrix: &Matrix) -> Matrix {
+    let Matrix { n_rows, n_cols, .. } = *matrix;
+    let values = (0..n_rows * n_cols).map(|k| matrix.values[k % n_rows * n_cols + k / n_rows]);
+    Matrix { values: values.collect(), n_rows: n_cols, n_cols: n_rows }
 }
 
 /// The JSON files of a package by name.

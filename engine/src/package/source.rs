@@ -22,7 +22,7 @@ use crate::{Error, Result};
 /// Bytes that are hashed at a time.
 const HASHED_BYTES: usize = 16 << 20;
 
-const EMBEDDING: &str = "embed_tokens.weight";
+pub(super) const EMBEDDING: &str = "embed_tokens.weight";
 const NORM: &str = "norm.weight";
 
 /// The weights of a package, not read yet: each part becomes f32 when it is asked for, so that a

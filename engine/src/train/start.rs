@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::data::text_hash;
 use super::parameters::soup;
 use super::teacher::Teacher;
-use crate::adalink::random::Random;
 use crate::package::{Config, LayerKind, Location, Matrix, Package, Weights};
+use crate::random::Random;
 use crate::{Error, Result};
 
 /// Norms behind attention and feed-forward begin at `1 + w = 0.2`: a branch that is random yet adds

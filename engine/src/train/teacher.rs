@@ -217,9 +217,9 @@ mod tests {
 
     #[test]
     fn turning_keeps_cosines_and_prefixes_come_nearest() {
-        let mut random = crate::adalink::random::Random::new(2);
+        let mut random = crate::random::Random::new(2);
         let factors: Vec<f32> = (0..64).map(|_| random.normal() as f32).collect();
-        let row = |random: &mut crate::adalink::random::Random| -> Vec<f32> {
+        let row = |random: &mut crate::random::Random| -> Vec<f32> {
             // Most of the length lies in two directions, which are no coordinates.
             let parts: Vec<f32> =
                 (0..8).map(|k| random.normal() as f32 * if k < 2 { 5.0 } else { 0.5 }).collect();

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
 use crate::filter::{Field, Filter};
+use crate::link::Link;
 use crate::open::lock;
 use crate::reader::Reader;
 use crate::search::request::Request;
@@ -132,6 +134,8 @@ both! {
     fn chunks(collection: &str, id: &str, chunk_idx: Range<u32>) -> Vec<StoredChunk>;
     /// As [`Store::search`].
     fn search(collection: &str, request: &Request) -> Answer;
+    /// As [`Store::active_link`] or [`Reader::active_link`].
+    fn active_link(collection: &str) -> Option<Arc<Link>>;
     /// As [`Store::count`].
     fn count(collection: &str, filter: &Filter) -> usize;
     /// As [`Store::fields`].

@@ -21,6 +21,7 @@ use crate::disk::{self, Need, PART_SUFFIX};
 use crate::error::{Error, Result, io};
 use crate::filter::fields::Fields;
 use crate::lexicon::{LEXICON_DIR, Lexicon};
+use crate::link;
 use crate::open::lock::{self, Lock};
 use crate::open::refill::refill;
 use crate::reader::manifest;
@@ -111,6 +112,7 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
         let named = (number, record.name.as_str());
         let lexicon = refill(dir, &tree, named, &view, ledger.next_row, &mut warnings);
         let collection = Collection::new(number, record, view.with_lexicon(lexicon));
+        collection.set_link(link::active(&tree, number, &mut warnings)?);
         ledgers.insert(number, ledger);
         collections.insert(collection.name.clone(), Arc::new(collection));
     }

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::collection::{Collection, Ledger};
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::link::Link;
 use crate::records::record;
 use crate::segments::bitmap::Bitmap;
 use crate::segments::sealed::{Sealed, SegmentRecord};
@@ -24,7 +25,7 @@ use crate::space::Space;
 pub(crate) const FILE_NAME: &str = "MANIFEST";
 
 const MAGIC: [u8; 8] = *b"GEMMMAN\0";
-const VERSION: u32 = 0;
+const VERSION: u32 = 1;
 
 // Magic at 0, version u32 at 8, zero u32 at 12, bytes of the payload u64 at 16, checksum of bytes 0..24 and the payload
 // u64 at 24, payload from 32.
@@ -47,6 +48,8 @@ pub(crate) struct Entry {
     pub(crate) segments: Vec<SegmentRecord>,
     /// Block and its bytes, as in a record of tombstones.
     tombstones: Vec<(u64, Vec<u8>)>,
+    /// What queries go through.
+    pub(crate) link: Option<Link>,
 }
 
 impl Manifest {
@@ -80,6 +83,7 @@ pub(crate) fn write<'a>(
             space: collection.space().as_ref().clone(),
             segments: view.sealed().iter().map(Sealed::record).cloned().collect(),
             tombstones: tombstones.map(|(block, bitmap)| (*block, bitmap.to_block())).collect(),
+            link: collection.link().map(|link| Link::clone(&link)),
         }
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -149,7 +153,8 @@ mod tests {
             dims: 4,
         };
         let name = "notes".to_owned();
-        let entry = Entry { number: 1, name, space, segments: Vec::new(), tombstones };
+        let (segments, link) = (Vec::new(), None);
+        let entry = Entry { number: 1, name, space, segments, tombstones, link };
         let manifest = Manifest { written_at_unix_ms: 5, collections: vec![entry] };
         let bytes = encode(&manifest);
         assert_eq!(decode(&bytes).unwrap().1, manifest);

@@ -20,6 +20,7 @@ use crate::collection::{self, Collection, CollectionRecord};
 use crate::document::{DocumentInfo, StoredChunk, shorten};
 use crate::error::{Error, Result};
 use crate::lexicon::Lexicon;
+use crate::link::Link;
 use crate::open::recover::{self, FORMAT, SEGMENTS_DIR};
 use crate::search::request::Request;
 use crate::search::view::{Answer, View};
@@ -136,6 +137,14 @@ impl Reader {
         self.state().collection(collection)?.search(request)
     }
 
+    /// The active link of a collection; the same one is the same allocation until the next refresh.
+    ///
+    /// # Errors
+    /// [`Error::NoCollection`].
+    pub fn active_link(&self, collection: &str) -> Result<Option<Arc<Link>>> {
+        Ok(self.state().collection(collection)?.link())
+    }
+
     /// What the manifest at hand names. sled's bytes are not known, and nothing is unsealed.
     ///
     /// # Errors
@@ -216,7 +225,9 @@ impl State {
                 format!("collection {} is not searched by words: {}", entry.name, problem.0)
             }));
             let view = View::new(segments, Vec::new(), lexicon);
-            collections.insert(entry.name.clone(), Collection::new(entry.number, record, view));
+            let collection = Collection::new(entry.number, record, view);
+            collection.set_link(entry.link.clone().map(Arc::new));
+            collections.insert(entry.name.clone(), collection);
         }
         Ok(State { checksum, written_at: manifest.written_at(), collections, warnings })
     }

@@ -26,6 +26,8 @@ pub(crate) enum Tag {
     Tombstones = 5,
     Segment = 6,
     Root = 7,
+    Link = 8,
+    ActiveLink = 9,
 }
 
 /// One record's key.
@@ -45,6 +47,10 @@ pub(crate) enum Key {
     Segment { collection: u32, first_row: u64 },
     /// A root folder that was indexed, by the blake3 hash of its path.
     Root { collection: u32, path_hash: [u8; 32] },
+    /// A link, by the blake3 hash of its name.
+    Link { collection: u32, name_hash: [u8; 32] },
+    /// Which link is active.
+    ActiveLink { collection: u32 },
 }
 
 impl Key {
@@ -58,6 +64,11 @@ impl Key {
         Key::Root { collection, path_hash: *blake3::hash(path.as_bytes()).as_bytes() }
     }
 
+    /// The key of a link.
+    pub(crate) fn link(collection: u32, name: &str) -> Key {
+        Key::Link { collection, name_hash: *blake3::hash(name.as_bytes()).as_bytes() }
+    }
+
     pub(crate) fn tag(&self) -> Tag {
         match self {
             Key::Collection { .. } => Tag::Collection,
@@ -67,6 +78,8 @@ impl Key {
             Key::Tombstones { .. } => Tag::Tombstones,
             Key::Segment { .. } => Tag::Segment,
             Key::Root { .. } => Tag::Root,
+            Key::Link { .. } => Tag::Link,
+            Key::ActiveLink { .. } => Tag::ActiveLink,
         }
     }
 
@@ -79,13 +92,17 @@ impl Key {
             | Key::Row { collection, .. }
             | Key::Tombstones { collection, .. }
             | Key::Segment { collection, .. }
-            | Key::Root { collection, .. } => collection,
+            | Key::Root { collection, .. }
+            | Key::Link { collection, .. }
+            | Key::ActiveLink { collection } => collection,
         };
         let mut bytes = prefix(collection, self.tag()).to_vec();
         match self {
             Key::Collection { number } => bytes.extend(number.to_be_bytes()),
-            Key::NextRow { .. } => {}
-            Key::Document { id_hash: hash, .. } | Key::Root { path_hash: hash, .. } => {
+            Key::NextRow { .. } | Key::ActiveLink { .. } => {}
+            Key::Document { id_hash: hash, .. }
+            | Key::Root { path_hash: hash, .. }
+            | Key::Link { name_hash: hash, .. } => {
                 bytes.extend(hash);
             }
             Key::Row { row: number, .. }
@@ -121,6 +138,12 @@ impl Key {
             tag if tag == Tag::Segment as u8 => Key::Segment { collection, first_row: number()? },
             tag if tag == Tag::Root as u8 => {
                 Key::Root { collection, path_hash: rest.try_into().ok()? }
+            }
+            tag if tag == Tag::Link as u8 => {
+                Key::Link { collection, name_hash: rest.try_into().ok()? }
+            }
+            tag if tag == Tag::ActiveLink as u8 && rest.is_empty() => {
+                Key::ActiveLink { collection }
             }
             _ => return None,
         };
@@ -170,6 +193,16 @@ impl fmt::Display for Key {
                     "the record of root {hash} (hash of its path) of collection number {collection}"
                 )
             }
+            Key::Link { collection, name_hash } => {
+                let hash = blake3::Hash::from_bytes(*name_hash);
+                write!(
+                    f,
+                    "the record of link {hash} (hash of its name) of collection number {collection}"
+                )
+            }
+            Key::ActiveLink { collection } => {
+                write!(f, "the record of the active link of collection number {collection}")
+            }
         }
     }
 }
@@ -188,6 +221,8 @@ mod tests {
             Key::Tombstones { collection: 7, block: 3 },
             Key::Segment { collection: 7, first_row: 40_000 },
             Key::root(7, "/notes"),
+            Key::link(7, "clicks"),
+            Key::ActiveLink { collection: 7 },
         ];
         for key in keys {
             let bytes = key.encode();

@@ -15,6 +15,7 @@ use crate::collection::{self, Change, Collection};
 use crate::disk::{self, Need, PART_SUFFIX};
 use crate::document::DocumentInfo;
 use crate::error::{Result, io};
+use crate::link;
 use crate::reader::manifest;
 use crate::records::key::{self, Key, Tag};
 use crate::records::record;
@@ -308,6 +309,9 @@ impl Check<'_> {
             }
             Ok(())
         })?;
+        for (key, problem) in link::damaged(tree, number)? {
+            damaged.push((key, problem, "a repair removes it; install the link again"));
+        }
         let mut batch = Batch::default();
         for (key, problem, remedy) in damaged {
             for stored in tree.stored_keys(key..=key)? {

@@ -3,7 +3,7 @@
 //! Nothing is drawn from a stream that must be replayed: a batch is a function of the seed, the data set
 //! and how many batches that set has given before. So a run goes on where it stopped.
 
-use crate::adalink::random::Random;
+use crate::random::Random;
 
 /// Batches whose pairs are sorted by length together, about: enough that a batch is even, few enough that
 /// batches differ from epoch to epoch.
@@ -57,7 +57,7 @@ impl Batches {
 
 /// One seed from several numbers.
 pub(in crate::train) fn mixed(numbers: &[u64]) -> u64 {
-    numbers.iter().fold(0, |seed, &number| Random::new(seed ^ number).bits())
+    numbers.iter().fold(0, |seed, &number| Random::new(seed ^ number).next())
 }
 
 /// Chooses by rates.

@@ -22,9 +22,9 @@ pub use held_out::HeldOut;
 pub use read::{TextPair, read};
 
 use super::teacher::Teacher;
-use crate::adalink::random::Random;
 use crate::package::Package;
 use crate::prompt::with_title;
+use crate::random::Random;
 use crate::{Error, Result};
 
 /// Names of texts that a report gives as examples.

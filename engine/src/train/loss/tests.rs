@@ -2,7 +2,7 @@
 //! by the letter.
 
 use super::*;
-use crate::adalink::random::Random;
+use crate::random::Random;
 use crate::train::reference::{numbers, value, wholes};
 
 /// A batch as the tests make it.

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::adalink::random::Random;
 use crate::package::tests::reference;
+use crate::random::Random;
 use crate::train::parameters::all;
 
 /// A folder with pairs of words that have nothing in common but that they belong together.

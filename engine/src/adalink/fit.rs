@@ -1,0 +1,297 @@
+//! Trains a link, before the model or behind it, until held-out queries gain no more.
+//!
+//! The loss is a sum over queries, so a step's gradient is exact whatever it is accumulated from.
+//! Twice an epoch the queries of `dev` are ranked; the link that ranked them best is kept, and
+//! training ends when it has not been beaten for a while. A loss that is not a number ends it too, with
+//! the best link so far.
+
+use rayon::prelude::*;
+
+use super::Link;
+use super::adamw::{AdamW, schedule};
+use super::documents::Documents;
+use super::loss::{Terms, loss};
+use super::target::{Targets, gather};
+use crate::Result;
+use crate::package::Matrix;
+use crate::random::Random;
+
+/// How a link is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Training {
+    /// Columns of `U` and `V`.
+    pub(crate) rank: usize,
+    /// Passes over the queries, at most.
+    pub(crate) n_epochs: usize,
+    /// Queries of a step.
+    pub(crate) batch: usize,
+    /// The rate of `U`; that of `V` is [`RATE_OF_V`] of it.
+    pub(crate) rate: f32,
+    /// Of weights, times the rate.
+    pub(crate) decay: f32,
+    /// The share of the link's inner numbers that a query goes without in a step.
+    pub(crate) drop_out: f32,
+    /// A link may move what it is applied to by this share of its length, in the mean.
+    pub(crate) farthest: f64,
+    /// Weights of the loss.
+    pub(crate) terms: Terms,
+    /// Of the start, the order and all that is drawn.
+    pub(crate) seed: u64,
+}
+
+/// `V` starts at random and `U` at 0: `V` moves more slowly.
+pub(crate) const RATE_OF_V: f32 = 0.3;
+
+impl Training {
+    /// A hundred queries give only a hundred steps: batches are small and the rate is high, and the
+    /// queries that choices are made by say when to end.
+    pub(crate) fn of_rank(rank: usize) -> Training {
+        let terms = Terms::default();
+        let (n_epochs, batch, rate, decay, drop_out) = (20, 16, 3e-3, 0.01, 0.1);
+        let (farthest, seed) = (0.3, 0);
+        Training { rank, n_epochs, batch, rate, decay, drop_out, farthest, terms, seed }
+    }
+}
+
+/// Training ends after so many epochs, and so many steps, without a better evaluation. On few queries the
+/// measure stands still for many small steps before it moves.
+const PATIENCE_EPOCHS: usize = 3;
+const PATIENCE_STEPS: usize = 60;
+
+/// A step's gradient is scaled down to this length.
+const LONGEST_GRADIENT: f64 = 1.0;
+
+/// Where a link stands: before a model, or behind it.
+pub trait Place: Sync {
+    /// The width of what the link is applied to.
+    fn width(&self) -> usize;
+
+    /// Vectors of queries, `[n, full_width]`, not scaled to unit length.
+    fn vectors(&self, queries: &[usize], link: &Link) -> Result<Matrix>;
+
+    /// Adds to each query's gradient what its link has from `loss`, which takes a query's place among
+    /// `queries` and its vector, and adds the vector's gradient. Returns the vectors.
+    fn learn(
+        &self,
+        queries: &[usize],
+        links: &[Link],
+        loss: &(dyn Fn(usize, &[f32], &mut [f32]) + Sync),
+        gradients: &mut [Link],
+    ) -> Result<Matrix>;
+
+    /// How far the link moves what it is applied to: see [`Link::shift`].
+    fn shift(&self, queries: &[usize], link: &Link) -> f64;
+}
+
+/// Behind the model, on its finished vectors.
+pub(crate) struct Behind<'a> {
+    /// `[n_queries, full_width]`, unit vectors.
+    pub(crate) base: &'a Matrix,
+}
+
+impl Place for Behind<'_> {
+    fn width(&self) -> usize {
+        self.base.n_cols
+    }
+
+    fn vectors(&self, queries: &[usize], link: &Link) -> Result<Matrix> {
+        let mut vectors = gather(self.base, queries);
+        link.apply(&mut vectors.values);
+        Ok(vectors)
+    }
+
+    fn learn(
+        &self,
+        queries: &[usize],
+        links: &[Link],
+        loss: &(dyn Fn(usize, &[f32], &mut [f32]) + Sync),
+        gradients: &mut [Link],
+    ) -> Result<Matrix> {
+        let width = self.base.n_cols;
+        let mut vectors = gather(self.base, queries);
+        let rows = vectors.values.par_chunks_exact_mut(width);
+        rows.zip(gradients).enumerate().for_each(|(i, (row, gradient))| {
+            let base = row.to_vec();
+            links[i].apply(row);
+            let mut of_row = vec![0.0; width];
+            loss(i, row, &mut of_row);
+            links[i].add_gradient(&base, &of_row, gradient);
+        });
+        Ok(vectors)
+    }
+
+    fn shift(&self, queries: &[usize], link: &Link) -> f64 {
+        link.shift(&gather(self.base, queries).values)
+    }
+}
+
+/// What is learnt from and what it is judged by.
+pub(crate) struct Task<'a> {
+    pub(crate) documents: &'a Documents,
+    pub(crate) targets: &'a Targets<'a>,
+    /// `[n_queries, full_width]`, unit vectors.
+    pub(crate) base: &'a Matrix,
+    /// Places of queries.
+    pub(crate) train: &'a [usize],
+    pub(crate) dev: &'a [usize],
+    /// The mean measure of the queries of `dev`, from their vectors.
+    pub(crate) measure: &'a (dyn Fn(&Matrix) -> f64 + Sync),
+    /// True if the time is up.
+    pub(crate) is_over: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// What training gave.
+pub(crate) struct Fitted {
+    /// The best link; a new one if none was better than none.
+    pub(crate) link: Link,
+    /// Whether training ended because the loss was no number.
+    pub(crate) is_lost: bool,
+}
+
+/// Trains a link.
+pub(crate) fn fit(place: &dyn Place, task: &Task, settings: &Training) -> Result<Fitted> {
+    let mut random = Random::new(settings.seed);
+    let mut link = Link::new(place.width(), settings.rank, random.next());
+    let mut optimiser = [AdamW::default(), AdamW::default()];
+    let mut current = gather(task.base, task.train);
+    let mut best = Best::new(&link, (task.measure)(&gather(task.base, task.dev)));
+    let steps_per_epoch = task.train.len().div_ceil(settings.batch);
+    let n_steps = steps_per_epoch * settings.n_epochs;
+    let mut step = 0;
+    'training: for _ in 0..settings.n_epochs {
+        let targets = task.targets.of(task.train, &current, &mut random);
+        let mut order: Vec<usize> = (0..task.train.len()).collect();
+        random.shuffle(&mut order);
+        for (batch_idx, batch) in order.chunks(settings.batch).enumerate() {
+            if (task.is_over)() {
+                break 'training;
+            }
+            let queries: Vec<usize> = batch.iter().map(|&i| task.train[i]).collect();
+            let losses: Vec<_> = batch.iter().map(|_| std::sync::Mutex::new(0.0)).collect();
+            let of = |i: usize, y: &[f32], gradient: &mut [f32]| {
+                let value = loss(&settings.terms, task.documents, &targets[batch[i]], y, gradient);
+                *losses[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = value;
+            };
+            let (vectors, gradient) = learn(place, &link, &queries, settings, &of, &mut random)?;
+            for (&i, vector) in batch.iter().zip(vectors.values.chunks_exact(vectors.n_cols)) {
+                current.values[i * vectors.n_cols..][..vectors.n_cols].copy_from_slice(vector);
+            }
+            let of_losses = losses.into_iter().map(|loss| loss.into_inner().unwrap_or(f64::NAN));
+            let sum: f64 = of_losses.sum();
+            let norm = norm(&gradient) / batch.len() as f64;
+            if !(sum.is_finite() && norm.is_finite()) {
+                return Ok(best.fitted(true));
+            }
+            let scale = (LONGEST_GRADIENT / norm.max(LONGEST_GRADIENT)) / batch.len() as f64;
+            let rate = settings.rate * schedule(step, n_steps);
+            change(&mut link, &mut optimiser, gradient, scale as f32, rate, settings.decay);
+            step += 1;
+            let is_half = batch_idx + 1 == steps_per_epoch.div_ceil(2);
+            if is_half || batch_idx + 1 == steps_per_epoch {
+                keep_near(place, &queries, &mut link, settings.farthest);
+                let dev = (task.measure)(&place.vectors(task.dev, &link)?);
+                best.take(&link, dev, step);
+                if step - best.step >= PATIENCE_STEPS.max(PATIENCE_EPOCHS * steps_per_epoch) {
+                    break 'training;
+                }
+            }
+        }
+    }
+    Ok(best.fitted(false))
+}
+
+/// One step's vectors and the sum of its gradients.
+fn learn(
+    place: &dyn Place,
+    link: &Link,
+    queries: &[usize],
+    settings: &Training,
+    loss: &(dyn Fn(usize, &[f32], &mut [f32]) + Sync),
+    random: &mut Random,
+) -> Result<(Matrix, Link)> {
+    let (width, rank) = (link.width(), link.rank());
+    // Dropping an inner number is dropping a column of U for this query.
+    let kept = 1.0 / (1.0 - settings.drop_out);
+    let mut mask = || if random.unit() < f64::from(settings.drop_out) { 0.0 } else { kept };
+    let masks: Vec<Vec<f32>> =
+        queries.iter().map(|_| (0..rank).map(|_| mask()).collect()).collect();
+    let masked = |mask: &Vec<f32>| {
+        let mut link = link.clone();
+        scale_columns(&mut link.u, mask);
+        link
+    };
+    let links: Vec<Link> = masks.iter().map(masked).collect();
+    let mut gradients = vec![Link::zeros(width, rank); queries.len()];
+    let vectors = place.learn(queries, &links, loss, &mut gradients)?;
+    let mut sum = Link::zeros(width, rank);
+    for (mut gradient, mask) in gradients.into_iter().zip(&masks) {
+        scale_columns(&mut gradient.u, mask);
+        add(&gradient.u, &mut sum.u);
+        add(&gradient.v, &mut sum.v);
+    }
+    Ok((vectors, sum))
+}
+
+fn scale_columns(matrix: &mut Matrix, factors: &[f32]) {
+    for row in matrix.values.chunks_exact_mut(factors.len()) {
+        row.iter_mut().zip(factors).for_each(|(x, factor)| *x *= factor);
+    }
+}
+
+fn add(from: &Matrix, to: &mut Matrix) {
+    to.values.iter_mut().zip(&from.values).for_each(|(to, x)| *to += x);
+}
+
+fn norm(link: &Link) -> f64 {
+    let numbers = link.u.values.iter().chain(&link.v.values);
+    numbers.map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+}
+
+fn change(
+    link: &mut Link,
+    [of_u, of_v]: &mut [AdamW; 2],
+    mut gradient: Link,
+    scale: f32,
+    rate: f32,
+    decay: f32,
+) {
+    let numbers = gradient.u.values.iter_mut().chain(&mut gradient.v.values);
+    numbers.for_each(|x| *x *= scale);
+    of_u.step(&mut link.u.values, &gradient.u.values, rate, decay);
+    of_v.step(&mut link.v.values, &gradient.v.values, rate * RATE_OF_V, decay);
+}
+
+/// Shrinks a link that moves these queries too far.
+fn keep_near(place: &dyn Place, queries: &[usize], link: &mut Link, farthest: f64) {
+    let shift = place.shift(queries, link);
+    if shift > farthest {
+        let factor = (farthest / shift) as f32;
+        link.u.values.iter_mut().for_each(|x| *x *= factor);
+    }
+}
+
+/// The best link so far.
+struct Best {
+    link: Link,
+    dev: f64,
+    step: usize,
+}
+
+impl Best {
+    fn new(link: &Link, dev: f64) -> Best {
+        Best { link: link.clone(), dev, step: 0 }
+    }
+
+    fn take(&mut self, link: &Link, dev: f64, step: usize) {
+        if dev > self.dev {
+            *self = Best { link: link.clone(), dev, step };
+        }
+    }
+
+    fn fitted(self, is_lost: bool) -> Fitted {
+        Fitted { link: self.link, is_lost }
+    }
+}
+
+#[cfg(test)]
+mod tests;
