@@ -1,5 +1,6 @@
 //! Adapters in use: served by the fast pass, in mixed batches, baked into weights.
 
+mod cost;
 mod ladder;
 
 use super::reference::random_link;
