@@ -226,23 +226,37 @@ pub(crate) enum VectorFormat {
     Npy,
 }
 
-/// Measure how well a model finds: BEIR folders and STS files.
+/// Measure how good a model's vectors are: on BEIR folders, STS files, and texts with labels.
 ///
 /// A BEIR folder has corpus.jsonl, queries.jsonl and qrels/test.tsv; each document is one vector, of
-/// its first 512 tokens. An STS file (.tsv) has the header score, s1, s2. A folder of .tsv files
-/// counts as all of them.
+/// its first 512 tokens. An STS file (.tsv) has the header score, s1, s2. Labelled texts have an object a
+/// line with text and label: NAME_train.jsonl and NAME_test.jsonl are classified (10 times with 8 examples
+/// of each label), NAME_clustering.jsonl is clustered, both as in MTEB. A folder of files counts as all of
+/// them. low and high bound the first measure with 95 % confidence.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: gemmule eval beir/cranfield sts/ --dims 384,128")]
+#[command(after_help = "Example: gemmule eval beir/cranfield sts/ --dims 384,128\n         \
+                        gemmule eval beir/* --quant f32,int8,binary --model ./mine --against nano")]
 pub(crate) struct Eval {
-    /// BEIR folders, STS files, or folders of STS files.
+    /// BEIR folders, STS files, files of labelled texts, or folders of such files.
     #[arg(required = true, value_name = "DIR", value_hint = ValueHint::AnyPath)]
     pub(crate) sets: Vec<PathBuf>,
     /// A name from `model list`, or the path of a folder or GGUF file.
     #[arg(long, value_name = "MODEL", default_value = "nano")]
     pub(crate) model: String,
+    /// Measure this model too, and say for each row how much MODEL is better, and how likely chance
+    /// alone makes such a difference (p).
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) against: Option<String>,
     /// The widths to measure; all of the model's if it is not said.
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     pub(crate) dims: Vec<usize>,
+    /// The precisions of the model's arithmetic; the fastest that is true enough to f32 if it is not
+    /// said.
+    #[arg(long, value_enum, value_name = "P,P", value_delimiter = ',')]
+    pub(crate) precision: Vec<PrecisionName>,
+    /// What is kept of each number of a vector, for --through exact.
+    #[arg(long, value_enum, value_name = "Q,Q", value_delimiter = ',', default_value = "f32")]
+    pub(crate) quant: Vec<Quant>,
     /// Compare with every document, or search as a database does.
     #[arg(long, value_enum, value_name = "WAY", value_delimiter = ',', default_value = "exact")]
     pub(crate) through: Vec<Through>,
@@ -252,10 +266,21 @@ pub(crate) struct Eval {
     pub(crate) chunk_tokens: Option<usize>,
 }
 
+/// What is kept of each number of a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Quant {
+    /// All of it.
+    F32,
+    /// One of 255 steps, up to the row's largest number.
+    Int8,
+    /// Whether it is above the mean of the set's documents.
+    Binary,
+}
+
 /// How documents are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Through {
-    /// Every document's vector, cut to the width, in f32.
+    /// Every document's vector, cut to the width, as --quant keeps it.
     Exact,
     /// A database's graph over int8 codes of the width, the best re-scored at full width.
     Ann,

@@ -20,20 +20,12 @@ const BATCH: usize = 1024;
 /// Ids and scores of a query's best documents.
 pub(super) type Ranking = Vec<(String, f32)>;
 
-/// Compares every query with every document at this width.
-pub(super) fn exact(
-    queries: &[Vec<f32>],
-    documents: &[Vec<f32>],
-    ids: &[&str],
-    dims: usize,
-) -> Vec<Ranking> {
-    let documents: Vec<Vec<f32>> =
-        documents.par_iter().map(|full| vector::cut(full, dims)).collect();
+/// Compares every query with every document; both as [`codes`](super::codes) makes them.
+pub(super) fn exact(queries: &[Vec<f32>], documents: &[Vec<f32>], ids: &[&str]) -> Vec<Ranking> {
     let rank = |query: &Vec<f32>| {
-        let query = vector::cut(query, dims);
         let mut scored: Vec<(&str, f32)> = Vec::with_capacity(ids.len());
-        for (id, chunk) in ids.iter().zip(&documents) {
-            let score = vector::dot(&query, chunk);
+        for (id, chunk) in ids.iter().zip(documents) {
+            let score = vector::dot(query, chunk);
             match scored.last_mut() {
                 // Chunks of one document follow each other; its best counts.
                 Some((last, best)) if last == id => *best = best.max(score),
