@@ -10,6 +10,7 @@ mod interrupt;
 mod npy;
 mod output;
 mod progress;
+mod rows;
 mod text;
 mod vector;
 
@@ -62,6 +63,8 @@ fn run(args: &Args, output: &mut Output) -> anyhow::Result<Done> {
         Command::Delete(flags) => command::delete::run(global, flags, output),
         Command::Compact => command::compact::run(global, output),
         Command::Fsck(flags) => command::fsck::run(global, flags, output),
+        Command::Import(flags) => command::import::run(global, flags, output),
+        Command::Export(flags) => command::export::run(global, flags, output),
         Command::Backup(flags) => command::backup::run(global, flags, output),
         Command::Restore(flags) => command::restore::run(global, flags, output),
         Command::Model(flags) => command::model::run(flags, output),

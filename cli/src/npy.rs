@@ -17,7 +17,17 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// Writes rows of equal width as little-endian float32. `rows`: `[n, dims]`, also where n is 0.
 pub(crate) fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io::Result<()> {
-    let shape = format!("({}, {dims})", rows.len());
+    write_header(out, rows.len(), dims)?;
+    for row in rows {
+        assert_eq!(row.len(), dims, "a matrix has rows of equal width");
+        write_row(out, row)?;
+    }
+    Ok(())
+}
+
+/// Writes what stands before `n_rows` rows.
+pub(crate) fn write_header(out: &mut impl Write, n_rows: usize, dims: usize) -> io::Result<()> {
+    let shape = format!("({n_rows}, {dims})");
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
     let unpadded = MAGIC.len() + 2 + size_of::<u16>() + header.len() + 1;
     header.push_str(&" ".repeat(unpadded.next_multiple_of(ALIGNMENT) - unpadded));
@@ -25,13 +35,13 @@ pub(crate) fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io:
     out.write_all(MAGIC)?;
     out.write_all(&[1, 0])?;
     out.write_all(&(header.len() as u16).to_le_bytes())?;
-    out.write_all(header.as_bytes())?;
-    for row in rows {
-        assert_eq!(row.len(), dims, "a matrix has rows of equal width");
-        let bytes: Vec<u8> = row.iter().flat_map(|x| x.to_le_bytes()).collect();
-        out.write_all(&bytes)?;
-    }
-    Ok(())
+    out.write_all(header.as_bytes())
+}
+
+/// Writes a row; as many must follow as the header says, all of its width.
+pub(crate) fn write_row(out: &mut impl Write, row: &[f32]) -> io::Result<()> {
+    let bytes: Vec<u8> = row.iter().flat_map(|x| x.to_le_bytes()).collect();
+    out.write_all(&bytes)
 }
 
 /// How a number is written.
@@ -106,6 +116,11 @@ impl<R: Read> Reader<R> {
     pub(crate) fn next_row(&mut self, row: &mut Vec<f32>) -> anyhow::Result<bool> {
         row.clear();
         if self.n_read == self.n_rows {
+            ensure!(
+                self.bytes.read(&mut [0])? == 0,
+                "its header promises {} rows, and more bytes follow them",
+                self.n_rows
+            );
             return Ok(false);
         }
         self.bytes.read_exact(&mut self.row).with_context(|| {
