@@ -141,6 +141,27 @@ impl Database {
         Ok(Collection { access, embedder, precision, name, space, active })
     }
 
+    /// Opens a collection of vectors that no model of ours made, compared by cosine, or creates it:
+    /// [`add_vectors`](Collection::add_vectors) fills it, [`Search::vector`] asks it.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], also if the collection exists with a model or another width.
+    pub fn collection_of_vectors(&self, name: &str, width: usize) -> Result<Collection> {
+        let space = Space::of_vectors(width);
+        if self.access.space(name)?.is_none_or(|known| !known.agrees_with(&space)) {
+            self.access.store()?.create(name, &space)?;
+        }
+        let (access, name) = (self.access.clone(), name.to_owned());
+        Ok(Collection {
+            access,
+            embedder: OnceLock::new(),
+            precision: None,
+            name,
+            space,
+            active: Mutex::default(),
+        })
+    }
+
     /// The collections and their spaces.
     pub fn collections(&self) -> Result<Vec<(String, Space)>> {
         Ok(self.access.collections()?)
@@ -201,10 +222,13 @@ impl Collection {
     ///
     /// # Errors
     /// [`Error::Engine`] if it cannot be loaded; [`Error::OtherModel`] if what lies under its name is
-    /// not the model that made the vectors.
+    /// not the model that made the vectors; [`Error::NoModel`] if none of ours made them.
     pub fn embedder(&self) -> Result<&Embedder> {
         if let Some(embedder) = self.embedder.get() {
             return Ok(embedder);
+        }
+        if !self.space.has_model() {
+            return Err(Error::NoModel { collection: self.name.clone() });
         }
         let loaded = Embedder::open_in(&self.space.model, self.precision)?;
         if loaded.package().fingerprint != self.space.fingerprint {
@@ -222,6 +246,76 @@ impl Collection {
         let documents = documents.into_iter().collect();
         let options = IngestOptions::default();
         ingest::add(documents, self.embedder()?, &options, &mut self.records("")?)
+    }
+
+    /// Adds vectors of one's own, with an id each or with a [`Document`] that has a text and metadata too;
+    /// one with a known id is replaced. They are scaled to unit length and kept in f16.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// let db = gemmule::Database::open(folder.path().join("colours.gemmule"))?;
+    /// let colours = db.collection_of_vectors("colours", 3)?;
+    /// colours.add_vectors(["red", "green", "olive"], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])?;
+    /// let answer = colours.search("").vector([0.1, 0.9, 0.0]).run()?;
+    /// assert_eq!(answer.hits[0].document, "green");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::HasModel`] if a model makes this collection's vectors; [`Error::Unpaired`]; [`Error::Storage`]
+    /// names the row that has another width, is not finite or all zeros. Then none of them was added.
+    pub fn add_vectors<D: Into<Document>, V: AsRef<[f32]>>(
+        &self,
+        ids: impl IntoIterator<Item = D>,
+        rows: impl IntoIterator<Item = V>,
+    ) -> Result<()> {
+        if self.space.has_model() {
+            let (collection, model) = (self.name.clone(), self.space.model.clone());
+            return Err(Error::HasModel { collection, model });
+        }
+        let ids: Vec<Document> = ids.into_iter().map(Into::into).collect();
+        let rows: Vec<V> = rows.into_iter().collect();
+        if ids.len() != rows.len() {
+            return Err(Error::Unpaired { n_ids: ids.len(), n_rows: rows.len() });
+        }
+        let given = |(row_idx, (document, row)): (usize, (Document, V))| {
+            let unit = self.space.unit(row.as_ref()).map_err(|problem| {
+                let of = format!("row {row_idx} (document {:?})", document.id);
+                storage::Error::Row { of, problem }
+            })?;
+            let Document { id, text, title, meta } = document;
+            let chunk = storage::Chunk {
+                range: 0..text.len() as u64,
+                text,
+                // No text is embedded here: no vector is looked up by its hash.
+                hash: [0; 16],
+                page: None,
+                headings: Vec::new(),
+                n_tokens: 0,
+                vector: unit.into_iter().map(f16::from_f32).collect(),
+            };
+            Ok(storage::Document { id, source: None, title, meta, chunks: vec![chunk] })
+        };
+        let documents = ids.into_iter().zip(rows).enumerate().map(given);
+        let documents: Vec<_> = documents.collect::<Result<_>>()?;
+        Ok(self.access.store()?.put(&self.name, &documents)?)
+    }
+
+    /// The chunks of a document with their vectors as they are kept, in order; none if there is no such
+    /// document.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], also if a row lies in a segment that could not be opened.
+    pub fn vectors(&self, id: &str) -> Result<Vec<(StoredChunk, Vec<f32>)>> {
+        let Some(info) = self.get(id)? else { return Ok(Vec::new()) };
+        let chunks = self.chunks(id, 0..info.n_chunks)?;
+        let with_vector = |(row, chunk): (u64, StoredChunk)| {
+            let vector = self.access.vector(&self.name, row)?.ok_or_else(|| {
+                storage::Error::Unreachable { collection: self.name.clone(), row }
+            })?;
+            Ok((chunk, vector.into_iter().map(f16::to_f32).collect()))
+        };
+        (info.first_row..).zip(chunks).map(with_vector).collect()
     }
 
     /// Indexes a folder or a file: what is new or changed is embedded, what is gone is removed.
@@ -281,7 +375,9 @@ impl Collection {
         dims: usize,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Compacted> {
-        let dims = self.embedder()?.width(Some(dims))?;
+        if self.space.has_model() {
+            self.embedder()?.width(Some(dims))?;
+        }
         let done = self.access.store()?.reindex(&self.name, dims, cancelled)?;
         self.space.dims = dims;
         Ok(done)
@@ -290,7 +386,8 @@ impl Collection {
     /// Begins a search.
     pub fn search(&self, query: impl Into<String>) -> Search<'_> {
         let (query, request) = (query.into(), storage::Request::new(Vec::new(), 10));
-        Search { collection: self, query, request, through: Through::Active, wrong: None }
+        let (vector, through) = (None, Through::Active);
+        Search { collection: self, query, vector, request, through, wrong: None }
     }
 
     /// A document's record.
@@ -353,6 +450,8 @@ impl Collection {
 pub struct Search<'a> {
     collection: &'a Collection,
     query: String,
+    /// What is compared instead of the query's own vector.
+    vector: Option<Vec<f32>>,
     /// All but the query's vector.
     request: storage::Request,
     through: Through,
@@ -372,6 +471,14 @@ impl Search<'_> {
     #[must_use]
     pub fn limit(mut self, n_hits: usize) -> Self {
         self.request.k = n_hits;
+        self
+    }
+
+    /// Compares this vector instead of the query's own; the query is then for words only, and may be
+    /// empty. It is scaled to unit length.
+    #[must_use]
+    pub fn vector(mut self, vector: impl Into<Vec<f32>>) -> Self {
+        self.vector = Some(vector.into());
         self
     }
 
@@ -454,22 +561,32 @@ impl Search<'_> {
     ///
     /// # Errors
     /// [`Error::Filter`] if the filter cannot be read; [`Error::EmptyQuery`]; [`Error::Engine`] if the
-    /// query is longer than the model's window; [`Error::Storage`].
+    /// query is longer than the model's window; [`Error::NoModel`] if there is none to embed it;
+    /// [`Error::Storage`].
     pub fn run(mut self) -> Result<Answer> {
         if let Some(error) = self.wrong {
             return Err(error.into());
         }
-        if self.query.trim().is_empty() {
-            return Err(Error::EmptyQuery);
+        let asks_vector = self.request.fusion != Fusion::TextOnly;
+        let has_words = !self.query.trim().is_empty();
+        let Collection { access, name, space, .. } = self.collection;
+        match self.vector.take().filter(|_| asks_vector) {
+            Some(given) => {
+                let of = || "the query".to_owned();
+                self.request.vector = space
+                    .unit(&given)
+                    .map_err(|problem| storage::Error::Row { of: of(), problem })?;
+            }
+            None if !has_words => return Err(Error::EmptyQuery),
+            None if asks_vector => {
+                let embedder = self.collection.embedder()?;
+                let (prompt, adapter) = (embedder.prompt("query")?, self.adapter()?);
+                self.request.vector =
+                    embedder.embed_one_with(prompt, &self.query, adapter.as_deref())?;
+            }
+            None => {}
         }
-        let Collection { access, name, .. } = self.collection;
-        if self.request.fusion != Fusion::TextOnly {
-            let embedder = self.collection.embedder()?;
-            let (prompt, adapter) = (embedder.prompt("query")?, self.adapter()?);
-            self.request.vector =
-                embedder.embed_one_with(prompt, &self.query, adapter.as_deref())?;
-        }
-        self.request.text = Some(self.query);
+        self.request.text = has_words.then_some(self.query);
         Ok(access.search(name, &self.request)?)
     }
 }
@@ -569,6 +686,25 @@ pub enum Error {
         /// The model's name or path.
         model: String,
     },
+    /// No model of ours made the collection's vectors, so no text can become one.
+    NoModel {
+        /// The collection.
+        collection: String,
+    },
+    /// A model makes the collection's vectors, so none can be given.
+    HasModel {
+        /// The collection.
+        collection: String,
+        /// The model's name or path.
+        model: String,
+    },
+    /// There is not one id for each row.
+    Unpaired {
+        /// Ids that were given.
+        n_ids: usize,
+        /// Rows that were given.
+        n_rows: usize,
+    },
     /// A search for nothing.
     EmptyQuery,
     /// None of the queries to tune by has an answer in the collection.
@@ -616,6 +752,19 @@ impl std::fmt::Display for Error {
                 "link '{name}' was made for other vectors: for {found}, the collection has \
                  {expected}; make it anew with `tune run`"
             ),
+            Error::NoModel { collection } => write!(
+                f,
+                "the vectors of collection '{collection}' were given, and there is no model that makes \
+                 vectors like them of a text: ask with a vector, or for words only"
+            ),
+            Error::HasModel { collection, model } => write!(
+                f,
+                "the model '{model}' makes the vectors of collection '{collection}', and those of others \
+                 cannot be compared with them: put them into another collection"
+            ),
+            Error::Unpaired { n_ids, n_rows } => {
+                write!(f, "could not add vectors: {n_ids} ids for {n_rows} rows")
+            }
             Error::EmptyQuery => write!(f, "the query is empty: there is nothing to search for"),
         }
     }

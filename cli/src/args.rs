@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Compact,
     Reindex(Reindex),
     Fsck(Fsck),
+    Import(Import),
+    Export(Export),
     Backup(Backup),
     Restore(Restore),
     Tune(tune::Tune),
@@ -128,11 +130,17 @@ pub(crate) struct HowToIndex {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: gemmule search \"who frees this memory?\" -k 3 --in docs/\n         \
+                  gemmule search --vector query.npy --collection images\n         \
                   gemmule search \"who frees this memory?\" --filter \"kind = 'pdf' AND page < 10\""
 )]
 pub(crate) struct Search {
     /// What you would like to know, in your own words.
-    pub(crate) query: String,
+    #[arg(required_unless_present = "vector")]
+    pub(crate) query: Option<String>,
+    /// Compare this vector instead of the query's own: an .npy, .fvecs, .jsonl or .json file, or - for a
+    /// JSON array on standard input, as `embed` writes it. QUERY, if there is one, is then for words.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) vector: Option<PathBuf>,
     /// At most this many hits.
     #[arg(short, value_name = "N", default_value = "10", value_parser = at_least_one())]
     pub(crate) k: usize,
@@ -375,6 +383,36 @@ pub(crate) struct Fsck {
     /// Repair what can be. What cannot be read is removed: a backup that has it is better.
     #[arg(long)]
     pub(crate) repair: bool,
+}
+
+/// Add vectors from a file to a collection without a model; its first rows make it.
+///
+/// .jsonl has an object a line: id, vector, and if there are any text, title and meta. .npy is a matrix of
+/// float16, float32 or float64, .fvecs has the width before each row; their ids are in FILE.ids, one a
+/// line, or are the numbers of the rows. Vectors are scaled to unit length and kept in float16. Nothing is
+/// added if a row is damaged.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule import images.npy --collection images\n         \
+                        gemmule search --vector query.npy --collection images")]
+pub(crate) struct Import {
+    /// A file of vectors.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// How vectors are compared; cosine is all there is.
+    #[arg(long, value_name = "METRIC", default_value = "cosine", value_parser = metric)]
+    pub(crate) metric: String,
+}
+
+/// Write the vectors of a collection to a file, in the order in which they were added.
+///
+/// .jsonl has an object a row: id, vector, text, title, meta. .npy and .fvecs have float32; the ids are
+/// written to FILE.ids. A document of several chunks has a row for each, named ID#N.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: gemmule export notes.jsonl")]
+pub(crate) struct Export {
+    /// The file to write; one that is there is replaced.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
 }
 
 /// Copy the database to a new or empty folder; on the same file system that takes little space.
@@ -623,6 +661,19 @@ pub(crate) struct Man {
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
+}
+
+/// Products of vectors whose lengths differ would be wrong: rows are kept at unit length.
+fn metric(text: &str) -> Result<String, String> {
+    match text {
+        "cosine" => Ok(text.to_owned()),
+        "dot" | "l2" => {
+            Err("rows are kept at unit length, where dot and l2 order as cosine does; of \
+                             vectors with other lengths they cannot be had yet"
+                .to_owned())
+        }
+        _ => Err("it is cosine".to_owned()),
+    }
 }
 
 /// The text of a filter, once it is known to be one.

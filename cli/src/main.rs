@@ -9,6 +9,7 @@ mod ids;
 mod interrupt;
 mod output;
 mod progress;
+mod rows;
 mod text;
 mod vector;
 
@@ -63,6 +64,8 @@ fn run(args: &Args, output: &mut Output) -> anyhow::Result<Done> {
         Command::Compact => command::compact::run(global, output),
         Command::Reindex(flags) => command::reindex::run(flags, global, output),
         Command::Fsck(flags) => command::fsck::run(global, flags, output),
+        Command::Import(flags) => command::import::run(global, flags, output),
+        Command::Export(flags) => command::export::run(global, flags, output),
         Command::Backup(flags) => command::backup::run(global, flags, output),
         Command::Restore(flags) => command::restore::run(global, flags, output),
         Command::Tune(flags) => command::tune::run(global, flags, output),

@@ -21,8 +21,21 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 ///
 /// # Panics
 /// If a row has another width.
-pub fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io::Result<()> {
-    let shape = format!("({}, {dims})", rows.len());
+pub(crate) fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io::Result<()> {
+    write_header(out, rows.len(), dims)?;
+    for row in rows {
+        assert_eq!(row.len(), dims, "a matrix has rows of equal width");
+        write_row(out, row)?;
+    }
+    Ok(())
+}
+
+/// Writes what stands before `n_rows` rows of `dims` numbers.
+///
+/// # Errors
+/// The writer's.
+pub fn write_header(out: &mut impl Write, n_rows: usize, dims: usize) -> io::Result<()> {
+    let shape = format!("({n_rows}, {dims})");
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
     let unpadded = MAGIC.len() + 2 + size_of::<u16>() + header.len() + 1;
     header.push_str(&" ".repeat(unpadded.next_multiple_of(ALIGNMENT) - unpadded));
@@ -30,13 +43,16 @@ pub fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io::Result
     out.write_all(MAGIC)?;
     out.write_all(&[1, 0])?;
     out.write_all(&(header.len() as u16).to_le_bytes())?;
-    out.write_all(header.as_bytes())?;
-    for row in rows {
-        assert_eq!(row.len(), dims, "a matrix has rows of equal width");
-        let bytes: Vec<u8> = row.iter().flat_map(|x| x.to_le_bytes()).collect();
-        out.write_all(&bytes)?;
-    }
-    Ok(())
+    out.write_all(header.as_bytes())
+}
+
+/// Writes a row; as many must follow as the header says, all of its width.
+///
+/// # Errors
+/// The writer's.
+pub fn write_row(out: &mut impl Write, row: &[f32]) -> io::Result<()> {
+    let bytes: Vec<u8> = row.iter().flat_map(|x| x.to_le_bytes()).collect();
+    out.write_all(&bytes)
 }
 
 /// How a number is written.
@@ -128,6 +144,12 @@ impl<R: Read> Reader<R> {
     pub fn next_row(&mut self, row: &mut Vec<f32>) -> io::Result<bool> {
         row.clear();
         if self.n_read == self.n_rows {
+            if self.bytes.read(&mut [0])? > 0 {
+                let n_rows = self.n_rows;
+                let problem =
+                    format!("its header promises {n_rows} rows, and more bytes follow them");
+                return Err(wrong(problem));
+            }
             return Ok(false);
         }
         self.bytes.read_exact(&mut self.row).map_err(|e| {

@@ -212,6 +212,8 @@ pub enum RowProblem {
         /// Position of the first such value.
         position: usize,
     },
+    /// It has no direction: all its values are 0.
+    Zero,
 }
 
 impl Error {
@@ -325,6 +327,9 @@ impl Error {
                         f,
                         "the vector of {of} has {found} values, the collection has {expected}"
                     )
+                }
+                RowProblem::Zero => {
+                    write!(f, "the vector of {of} is all zeros: it has no cosine with anything")
                 }
                 RowProblem::NotFinite { position } => {
                     write!(f, "the vector of {of} holds no finite number at position {position}")

@@ -4,10 +4,18 @@ use std::fmt;
 
 use bincode::{Decode, Encode};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, RowProblem};
+use crate::write::check_vector;
 
 /// Widest vector that a collection takes; keeps a row's record far below the record limit.
 pub(crate) const MAX_FULL_WIDTH: usize = 16_384;
+
+/// Stands for a model's fingerprint where no model of ours made the vectors: they are given, and compared by cosine.
+const GIVEN: &str = "given, compared by cosine";
+
+/// How far from 1 the length of a vector may be that is taken for one of unit length: as far as rounding to f16 can
+/// bring it. So vectors that come out of a collection go into another as they are.
+const UNIT_TOLERANCE: f64 = 5e-4;
 
 /// Where vectors come from. Two vectors may be compared only if their spaces are the same.
 ///
@@ -36,6 +44,40 @@ impl Space {
         named == *other
     }
 
+    /// The space of vectors that no model of ours made, compared by their cosine; codes are as wide as the vectors.
+    pub fn of_vectors(width: usize) -> Space {
+        Space {
+            model: "none".to_owned(),
+            fingerprint: GIVEN.to_owned(),
+            document_prompt: String::new(),
+            link: None,
+            full_width: width,
+            dims: width,
+        }
+    }
+
+    /// False if its vectors are given, and no text can become one.
+    pub fn has_model(&self) -> bool {
+        self.fingerprint != GIVEN
+    }
+
+    /// A vector as the space keeps it: scaled to unit length, unless that is its length but for rounding.
+    ///
+    /// # Errors
+    /// What is wrong with a vector of another width, that holds NaN or an infinity, or is all zeros.
+    pub fn unit(&self, vector: &[f32]) -> Result<Vec<f32>, RowProblem> {
+        check_vector(vector.iter().copied(), self.full_width)?;
+        // In f64 no square of a finite f32 overflows or vanishes.
+        let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+        if length == 0.0 {
+            return Err(RowProblem::Zero);
+        }
+        if (length - 1.0).abs() <= UNIT_TOLERANCE {
+            return Ok(vector.to_vec());
+        }
+        Ok(vector.iter().map(|x| (f64::from(*x) / length) as f32).collect())
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let Space { full_width, dims, .. } = *self;
         if dims == 0 || dims > full_width || full_width > MAX_FULL_WIDTH {
@@ -48,11 +90,56 @@ impl Space {
 impl fmt::Display for Space {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Space { model, fingerprint, document_prompt, link, full_width, dims } = self;
+        if !self.has_model() {
+            return write!(f, "no model, vectors of width {full_width} compared by cosine");
+        }
         write!(f, "model {model} (fingerprint {fingerprint}, prompt {document_prompt:?}, ")?;
         match link {
             Some(link) => write!(f, "link {link}, ")?,
             None => write!(f, "no link, ")?,
         }
         write!(f, "width {full_width}, codes of {dims})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::f16;
+
+    use super::*;
+
+    #[test]
+    fn given_vectors_get_unit_length_and_keep_it() {
+        let space = Space::of_vectors(2);
+        assert_eq!(space.unit(&[3.0, 4.0]), Ok(vec![0.6, 0.8]));
+        for size in [3e38f32, 1e-38] {
+            let unit = space.unit(&[size, 0.0]).unwrap();
+            assert_eq!(unit, [1.0, 0.0], "{size}");
+        }
+        // Twice through f16 is as good as once, whatever the direction.
+        for step in 0..1000 {
+            let angle = step as f32 / 300.0;
+            let unit = space.unit(&[angle.cos() * 7.0, angle.sin() * 7.0]).unwrap();
+            let kept: Vec<f32> = unit.iter().map(|x| f16::from_f32(*x).to_f32()).collect();
+            assert_eq!(space.unit(&kept), Ok(kept));
+        }
+    }
+
+    #[test]
+    fn a_vector_without_direction_is_refused() {
+        let space = Space::of_vectors(2);
+        let problem = |vector: &[f32]| space.unit(vector).unwrap_err();
+        assert_eq!(problem(&[0.0, -0.0]), RowProblem::Zero);
+        assert_eq!(problem(&[1.0, f32::NAN]), RowProblem::NotFinite { position: 1 });
+        assert_eq!(problem(&[f32::NEG_INFINITY, 1.0]), RowProblem::NotFinite { position: 0 });
+        assert_eq!(problem(&[1.0]), RowProblem::Width { found: 1, expected: 2 });
+    }
+
+    #[test]
+    fn given_vectors_and_a_model_are_different_spaces() {
+        let given = Space::of_vectors(8);
+        let model = Space { fingerprint: "f00d".to_owned(), ..given.clone() };
+        assert!(!given.has_model() && model.has_model() && !given.agrees_with(&model));
+        assert!(!given.agrees_with(&Space::of_vectors(9)));
     }
 }

@@ -10,6 +10,7 @@ mod beside;
 mod care;
 mod embed;
 mod eval;
+mod exchange;
 mod filter;
 mod index;
 mod model;

@@ -7,9 +7,11 @@ pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod embed;
 pub(crate) mod eval;
+pub(crate) mod export;
 pub(crate) mod fields;
 pub(crate) mod fsck;
 pub(crate) mod get;
+pub(crate) mod import;
 pub(crate) mod index;
 pub(crate) mod list;
 pub(crate) mod man;
@@ -53,7 +55,7 @@ fn open_to_change(global: &Global) -> anyhow::Result<Database> {
     Ok(Database::open(&global.db)?)
 }
 
-/// Only indexing and restoring may create a database.
+/// Only indexing, importing and restoring may create a database.
 fn check_is_there(db: &Path) -> anyhow::Result<()> {
     let is_missing = match db.read_dir() {
         Ok(mut entries) => entries.next().is_none(),

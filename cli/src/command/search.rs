@@ -16,7 +16,7 @@ use self::explain::Explanation;
 use super::{as_of, index, open_collection};
 use crate::args::{Global, Mode, Search};
 use crate::output::{Output, Usage};
-use crate::{Done, ids, interrupt, text};
+use crate::{Done, ids, interrupt, rows, text};
 
 /// Lines of a passage that people are shown.
 const SNIPPET_LINES: usize = 3;
@@ -26,6 +26,9 @@ pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyho
     let indexes = how.model.is_some() || how.dims.is_some() || how.chunk_tokens.is_some();
     if flags.within.is_none() && indexes {
         bail!(Usage("--model, --dims and --chunk-tokens go with --in PATH".to_owned()));
+    }
+    if flags.vector.is_some() && flags.mode == Mode::Text {
+        bail!(Usage("--vector goes with --mode hybrid and vector".to_owned()));
     }
     let (db, collection) = match &flags.within {
         None => open_collection(global, flags.how.precision, output)?,
@@ -39,13 +42,14 @@ pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyho
             opened
         }
     };
+    let vector = flags.vector.as_deref().map(rows::one_vector).transpose()?;
     // The model's loading is not part of the search's time.
-    if flags.mode != Mode::Text {
+    if flags.mode != Mode::Text && vector.is_none() {
         collection.embedder()?;
     }
     let began = Instant::now();
     let filter = filter(flags)?;
-    let answer = request(&collection, flags, filter.as_deref()).run()?;
+    let answer = request(&collection, flags, vector, filter.as_deref()).run()?;
     let millis = began.elapsed().as_secs_f64() * 1000.0;
     let explain = || Explanation::new(&db, &collection, &global.collection, filter.as_deref());
     let explanation = flags.explain.then(explain).transpose()?;
@@ -95,12 +99,16 @@ fn refresh(
 fn request<'a>(
     collection: &'a Collection,
     flags: &Search,
+    vector: Option<Vec<f32>>,
     filter: Option<&str>,
 ) -> gemmule::Search<'a> {
-    let request = collection.search(&flags.query).limit(flags.k).fusion(flags.mode.into());
+    let request = collection.search(words(flags)).limit(flags.k).fusion(flags.mode.into());
     let mut request = request.context(flags.context).diversity(flags.diversity);
     if let Some(n_tokens) = flags.max_tokens {
         request = request.max_tokens(n_tokens);
+    }
+    if let Some(vector) = vector {
+        request = request.vector(vector);
     }
     if flags.exact {
         request = request.exact();
@@ -112,6 +120,11 @@ fn request<'a>(
         request = request.filter(filter);
     }
     request
+}
+
+/// The query, empty if there is only a vector.
+fn words(flags: &Search) -> &str {
+    flags.query.as_deref().unwrap_or_default()
 }
 
 /// All that a passage has to pass, as one filter.
@@ -218,7 +231,7 @@ fn print(
 fn marked(line: &str, flags: &Search, output: &Output) -> String {
     let mut marked = String::with_capacity(line.len());
     let mut end = 0;
-    for found in Lexicon::marks(line, &flags.query) {
+    for found in Lexicon::marks(line, words(flags)) {
         marked.push_str(&line[end..found.start]);
         marked.push_str(&output.bold(&line[found.clone()]));
         end = found.end;

@@ -26,8 +26,11 @@ pub(crate) fn run(global: &Global, output: &mut Output) -> anyhow::Result<Done> 
     Ok(Done::Whole)
 }
 
-/// What a query would run in now; none if the model is not there any more.
+/// What a query would run in now; none if the model is not there any more, or there never was one.
 fn precision(collection: &CollectionStatus) -> Option<Precision> {
+    if !collection.space.has_model() {
+        return None;
+    }
     Embedder::open(&collection.space.model).ok().map(|embedder| embedder.precision())
 }
 
@@ -71,7 +74,7 @@ fn to_json(status: &Status) -> Value {
         json!({
             "name": collection.name,
             "model": collection.space.model,
-            "fingerprint": short(&collection.space.fingerprint),
+            "fingerprint": collection.space.has_model().then(|| short(&collection.space.fingerprint)),
             "precision": precision(collection).map(Precision::name),
             "full_width": collection.space.full_width,
             "dims": collection.space.dims,
@@ -122,15 +125,19 @@ fn print(status: &Status, output: &mut Output) -> anyhow::Result<()> {
         output.line("")?;
         output
             .line(format_args!("collection {}", output.bold(&text::printable(&collection.name))))?;
-        output.line(format_args!(
-            "  model      {} ({})",
-            text::printable(&space.model),
-            short(&space.fingerprint)
-        ))?;
-        output.line(format_args!(
-            "  precision  {}",
-            precision(collection).map_or("none: the model cannot be opened", Precision::name)
-        ))?;
+        if space.has_model() {
+            output.line(format_args!(
+                "  model      {} ({})",
+                text::printable(&space.model),
+                short(&space.fingerprint)
+            ))?;
+            output.line(format_args!(
+                "  precision  {}",
+                precision(collection).map_or("none: the model cannot be opened", Precision::name)
+            ))?;
+        } else {
+            output.line("  model      none: its vectors were given, and are compared by cosine")?;
+        }
         output
             .line(format_args!("  width      {}, searched at {}", space.full_width, space.dims))?;
         if let Some(link) = &collection.link {

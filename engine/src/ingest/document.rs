@@ -35,3 +35,17 @@ impl Document {
         self
     }
 }
+
+impl From<&str> for Document {
+    /// A document that has an id and no text.
+    fn from(id: &str) -> Document {
+        Document::new(id, "")
+    }
+}
+
+impl From<String> for Document {
+    /// A document that has an id and no text.
+    fn from(id: String) -> Document {
+        Document::new(id, "")
+    }
+}

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use half::f16;
+
 use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
 use crate::filter::{Field, Filter};
@@ -132,6 +134,8 @@ both! {
     fn documents_where(collection: &str, filter: &Filter) -> Vec<DocumentInfo>;
     /// As [`Store::chunks`] or [`Reader::chunks`].
     fn chunks(collection: &str, id: &str, chunk_idx: Range<u32>) -> Vec<StoredChunk>;
+    /// As [`Store::vector`] or [`Reader::vector`].
+    fn vector(collection: &str, row: u64) -> Option<Vec<f16>>;
     /// As [`Store::search`].
     fn search(collection: &str, request: &Request) -> Answer;
     /// As [`Store::active_link`] or [`Reader::active_link`].

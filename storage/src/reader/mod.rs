@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use half::f16;
+
 use self::manifest::Manifest;
 use crate::collection::{self, Collection, CollectionRecord};
 use crate::document::{DocumentInfo, StoredChunk, shorten};
@@ -127,6 +129,14 @@ impl Reader {
         let Some(info) = document(&view, id)? else { return Ok(Vec::new()) };
         collection::chunks_of(&view, &info, &chunk_idx)?
             .map_err(|row| Error::Unreachable { collection: collection.to_owned(), row })
+    }
+
+    /// The vector of a row; of a dead row too, as long as it is kept.
+    ///
+    /// # Errors
+    /// [`Error::NoCollection`].
+    pub fn vector(&self, collection: &str, row: u64) -> Result<Option<Vec<f16>>> {
+        Ok(self.view(collection)?.vector(row))
     }
 
     /// The rows closest to a query, as [`Store::search`](crate::Store::search) finds them.
