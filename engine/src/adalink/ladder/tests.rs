@@ -222,7 +222,7 @@ fn a_planted_vocabulary_is_learnt_and_helps_on_documents_never_seen() {
     let vectors = embed(&all, &Link::new(WIDTH, 1, 0)).unwrap();
     let model = Some(Model { place: &bag, embed: &embed });
     let problem = Problem { queries: &queries, vectors: &vectors, documents: &documents, model };
-    let options = Options { rungs: vec![Rung::Link(4), Rung::LinkAndRidge(4)], ..cheap() };
+    let options = Options { rungs: vec![Rung::Link(4)], ..cheap() };
     let report = tune(&problem, &options, &WATCH).unwrap();
     assert!(matches!(report.verdict, Verdict::Accepted(Rung::Link(4))), "{report:#?}");
     assert!(report.rungs[0].unseen.gain() > 0.05, "{report:#?}");
