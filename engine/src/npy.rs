@@ -21,7 +21,7 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 ///
 /// # Panics
 /// If a row has another width.
-pub(crate) fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io::Result<()> {
+pub fn write(out: &mut impl Write, rows: &[Vec<f32>], dims: usize) -> io::Result<()> {
     write_header(out, rows.len(), dims)?;
     for row in rows {
         assert_eq!(row.len(), dims, "a matrix has rows of equal width");

@@ -28,6 +28,25 @@ fn bench_embed_measures_speed_memory_and_truth() {
 }
 
 #[test]
+fn bench_train_measures_speed_memory_and_truth() {
+    let place = Place::new();
+    let flags = ["--batch", "2", "--tokens", "16", "--threads", "1"];
+    let answer = place.json(&[&["bench", "train"], &flags[..]].concat());
+    assert_eq!((&answer["precision"], &answer["threads"]), (&"bf16".into(), &1.into()), "{answer}");
+    let [tokens_per_s, millis, peak, cosine] =
+        ["tokens_per_s", "millis_median", "peak_rss_bytes", "gradient_cosine_to_f32"]
+            .map(|key| number(&answer, key));
+    // 32 tokens in the median time.
+    assert!((tokens_per_s * millis / 1e3 - 32.0).abs() < 1e-6, "{answer}");
+    assert!(peak > 1e6 && peak < 1e10, "{answer}");
+    assert!(cosine > 0.99 && cosine < 1.0, "{answer}");
+    let ran = place.run(&["bench", "train", "--precision", "int8"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let ran = place.run(&["bench", "train", "--tokens", "100000"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+}
+
+#[test]
 fn bench_search_measures_recall_speed_and_size() {
     let place = Place::new();
     let texts: String = (0..300).map(|i| format!("text {i} of {}\n", i * 7 % 13)).collect();

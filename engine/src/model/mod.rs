@@ -1,8 +1,9 @@
 //! Token ids to vectors: the forward pass of EmbeddingGemma, twice.
 //!
 //! [`mod@reference`] is the definition: small, in f32, from tensor operations that carry gradients, so
-//! that one graph serves as oracle and for training. `fast` is what runs: the same numbers from flat
-//! buffers and kernels. The first is tested against transformers, the second against the first.
+//! that one graph is the oracle of the other pass and of the one that trains. `fast` is what runs: the
+//! same numbers from flat buffers and kernels. The first is tested against transformers, the second
+//! against the first.
 //!
 //! In both, sequences are packed end to end, never padded: the rows of all sequences go through the
 //! linear layers together, attention runs inside each.

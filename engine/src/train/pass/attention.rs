@@ -7,6 +7,8 @@
 use std::ops::Range;
 
 use super::Pass;
+use super::layer::At;
+use super::matrix_gradient::MatrixGradient;
 use crate::kernel::{self, Epilogue, INPUT_GRAIN, Lines, PANEL, Panels, Precision, Rows, padded};
 use crate::package::{Config, LayerKind};
 
@@ -23,8 +25,7 @@ pub(super) struct Scratch {
     values: Lines,        // v, a key an input
     values_turned: Lines, // v, a key an output
     rows: Rows,
-    columns: Rows,
-    queries: Lines,
+    matrix_gradient: MatrixGradient,
     visible: Vec<(usize, usize)>,
     scores: Vec<f32>,   // [n_rows, n_keys], then probabilities
     gradient: Vec<f32>, // [n_rows, n_keys], by probabilities, then by scores
@@ -40,8 +41,7 @@ impl Scratch {
             values: Lines::default(),
             values_turned: Lines::default(),
             rows: Rows::new(precision),
-            columns: Rows::new(precision),
-            queries: Lines::default(),
+            matrix_gradient: MatrixGradient::new(precision),
             visible: Vec::new(),
             scores: Vec::new(),
             gradient: Vec::new(),
@@ -75,18 +75,12 @@ struct Block {
 
 impl Pass {
     /// From `scratch.turned` to `mixed`, `[n, n_heads * head_dim]`.
-    pub(super) fn attend(
-        &self,
-        i: usize,
-        spans: &[Range<usize>],
-        scratch: &mut super::Scratch,
-        mixed: &mut Vec<f32>,
-    ) {
+    pub(super) fn attend(&self, at: At, scratch: &mut super::Scratch, mixed: &mut Vec<f32>) {
         let Config { n_heads, head_dim, .. } = self.config;
-        let n = spans.last().map_or(0, |span| span.end);
+        let n = at.spans.last().map_or(0, |span| span.end);
         mixed.resize(n * n_heads * head_dim, 0.0);
         let super::Scratch { turned, attention, .. } = scratch;
-        for head in self.heads(i, spans) {
+        for head in self.heads(at) {
             head.pack(turned, self.precision, attention);
             for block in head.blocks() {
                 head.probabilities(&block, turned, self.precision, attention);
@@ -98,17 +92,12 @@ impl Pass {
 
     /// From `scratch.mixed`, the gradient by what [`attend`](Pass::attend) gave, to `scratch.qkv`,
     /// that by `scratch.turned`.
-    pub(super) fn attend_back(
-        &self,
-        i: usize,
-        spans: &[Range<usize>],
-        scratch: &mut super::Scratch,
-    ) {
+    pub(super) fn attend_back(&self, at: At, scratch: &mut super::Scratch) {
         let Config { n_heads, head_dim, .. } = self.config;
         let super::Scratch { turned, mixed, qkv, attention, .. } = scratch;
         qkv.clear();
         qkv.resize(turned.len(), 0.0);
-        for head in self.heads(i, spans) {
+        for head in self.heads(at) {
             head.pack(turned, self.precision, attention);
             head.pack_turned(turned, self.precision, attention);
             for block in head.blocks() {
@@ -121,13 +110,9 @@ impl Pass {
         }
     }
 
-    fn heads<'a>(
-        &self,
-        i: usize,
-        spans: &'a [Range<usize>],
-    ) -> impl Iterator<Item = Head> + use<'a> {
+    fn heads<'a>(&self, at: At<'a>) -> impl Iterator<Item = Head> + use<'a> {
         let Config { n_heads, n_kv_heads, head_dim, window_radius, .. } = self.config;
-        let is_full = self.config.layers[i] == LayerKind::Full;
+        let is_full = self.config.layers[at.layer] == LayerKind::Full;
         let scale = self.config.query_pre_attn_scalar.powf(-0.5) as f32;
         let of = move |span: &'a Range<usize>| {
             (0..n_kv_heads).map(move |kv| Head {
@@ -142,7 +127,7 @@ impl Pass {
                 scale,
             })
         };
-        spans.iter().flat_map(of)
+        at.spans.iter().flat_map(of)
     }
 }
 
@@ -247,14 +232,15 @@ impl Head {
         scratch: &mut Scratch,
         qkv: &mut [f32],
     ) {
-        let Scratch { values_turned, rows, columns, queries, scores, gradient, gathered, .. } =
+        let Scratch { values_turned, rows, matrix_gradient, scores, gradient, gathered, .. } =
             scratch;
         let n = block.keys.len();
         set(rows, gathered, self.head_dim);
         gradient.resize(self.n_rows(block) * n, 0.0);
         let panels = self.outputs(values_turned, precision, block);
         kernel::product(rows, panels, Epilogue::Plain, gradient, n);
-        self.add_to_keys(block, precision, scores, gathered, columns, queries, qkv, self.value);
+        let out = &mut qkv[block.keys.start * self.width + self.value..];
+        matrix_gradient.inputs(gathered, self.head_dim).add_to(scores, n, n, out, self.width);
     }
 
     /// From `gathered`, the queries, and `gradient`: adds those by queries and keys to `qkv`.
@@ -265,9 +251,8 @@ impl Head {
         scratch: &mut Scratch,
         qkv: &mut [f32],
     ) {
-        let Scratch {
-            keys_turned, rows, columns, queries, scores, gradient, gathered, out, ..
-        } = scratch;
+        let Scratch { keys_turned, rows, matrix_gradient, scores, gradient, gathered, out, .. } =
+            scratch;
         let n = block.keys.len();
         kernel::softmax_back(scores, gradient, n, self.scale);
         set(rows, gradient, n);
@@ -275,32 +260,8 @@ impl Head {
         let panels = self.inputs(keys_turned, precision, block);
         kernel::product(rows, panels, Epilogue::Plain, out, self.head_dim);
         self.scatter(block, out, qkv, self.width);
-        self.add_to_keys(block, precision, gradient, gathered, columns, queries, qkv, self.key);
-    }
-
-    /// Adds `factors^T · rows` to what lies at `column` of the block's keys.
-    ///
-    /// `factors`: `[n_rows, n_keys]`, `rows`: `[n_rows, head_dim]`.
-    #[expect(clippy::too_many_arguments, reason = "parts of one scratch, borrowed apart")]
-    fn add_to_keys(
-        &self,
-        block: &Block,
-        precision: Precision,
-        factors: &[f32],
-        rows: &[f32],
-        columns: &mut Rows,
-        packed: &mut Lines,
-        qkv: &mut [f32],
-        column: usize,
-    ) {
-        let (n_rows, n_keys) = (self.n_rows(block), block.keys.len());
-        columns.set_columns(factors, n_keys, n_keys, n_rows);
-        packed.resize(self.head_dim.div_ceil(PANEL) * precision.panel_bytes(n_rows));
-        let (width, bytes) = (self.head_dim, packed.bytes_mut());
-        kernel::pack_values(rows, width, n_rows, width, precision, bytes);
-        let panels = Panels::new(precision, width, n_rows, packed.bytes());
-        let out = &mut qkv[block.keys.start * self.width + column..];
-        kernel::product(columns, panels, Epilogue::Add, out, self.width);
+        let out = &mut qkv[block.keys.start * self.width + self.key..];
+        matrix_gradient.inputs(gathered, self.head_dim).add_to(gradient, n, n, out, self.width);
     }
 
     /// The block's rows of this key head's query heads, of a matrix with `width` columns.

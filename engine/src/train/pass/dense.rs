@@ -2,9 +2,10 @@
 //! threads share the weights, not the rows, which are few.
 
 use super::Pass;
+use super::matrix_gradient::MatrixGradient;
 use super::tape::Tape;
-use crate::kernel::{self, Epilogue, Lines, PANEL, Panels, Precision, Rows};
-use crate::package::{Matrix, Weights};
+use crate::kernel::{self, Epilogue, Panels, Rows};
+use crate::package::Weights;
 
 impl Pass {
     /// `pooled`: `[n_sequences, hidden]`
@@ -25,8 +26,10 @@ impl Pass {
         assert_eq!(gradient.len(), tape.vectors.len(), "numbers of the gradient by the vectors");
         let of_between = linear(gradient, self.packed.dense_2.back());
         if let Some(sums) = sums {
-            add_weight_gradient(self.precision, &tape.between, gradient, &mut sums.dense_2);
-            add_weight_gradient(self.precision, &tape.pooled, &of_between, &mut sums.dense_1);
+            let mut product = MatrixGradient::new(self.precision);
+            let (first, second) = (&mut sums.dense_1, &mut sums.dense_2);
+            product.inputs(&tape.between, second.n_cols).add_shared(gradient, second);
+            product.inputs(&tape.pooled, first.n_cols).add_shared(&of_between, first);
         }
         linear(&of_between, self.packed.dense_1.back())
     }
@@ -45,19 +48,4 @@ fn linear(x: &[f32], panels: Panels) -> Vec<f32> {
     let mut blocks = Vec::new();
     kernel::product_shared(&rows, panels, Epilogue::Plain, &mut blocks, &mut out, n_outputs);
     out
-}
-
-/// Adds `g^T x`. `x`: `[n, n_inputs]`, `g`: `[n, n_outputs]`.
-fn add_weight_gradient(precision: Precision, x: &[f32], g: &[f32], sum: &mut Matrix) {
-    let (n_outputs, n_inputs) = (sum.n_rows, sum.n_cols);
-    let n = x.len() / n_inputs;
-    let mut lines = Lines::default();
-    lines.resize(n_inputs.div_ceil(PANEL) * precision.panel_bytes(n));
-    kernel::pack_values(x, n_inputs, n, n_inputs, precision, lines.bytes_mut());
-    let panels = Panels::new(precision, n_inputs, n, lines.bytes());
-    let mut rows = Rows::new(precision);
-    rows.set_columns(g, n_outputs, n_outputs, n);
-    let mut blocks = Vec::new();
-    let out = &mut sum.values;
-    kernel::product_shared(&rows, panels, Epilogue::Add, &mut blocks, out, n_inputs);
 }

@@ -11,6 +11,7 @@ impl Pass {
     /// A tape with the batch's inputs.
     pub(super) fn tape(&self, sequences: &[&[u32]], links: &[Option<&Link>]) -> Tape {
         let hidden = self.config.hidden;
+        assert!(!sequences.is_empty(), "no sequence to embed");
         assert!(links.is_empty() || links.len() == sequences.len(), "links for some sequences");
         for link in links.iter().flatten() {
             let is_shaped = |m: &Matrix| m.n_rows == hidden && m.n_cols == link.u.n_cols;

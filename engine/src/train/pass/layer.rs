@@ -8,25 +8,31 @@ use std::ops::Range;
 
 use super::tape::LayerTape;
 use super::{Pass, Scratch};
-use crate::kernel::{self, Epilogue, Lines, PANEL, Panels, Rows};
+use crate::kernel::{self, Epilogue, Panels, Rows};
 use crate::package::{Config, LayerKind, LayerWeights, Matrix};
+
+/// Where in the pass: a layer, and the rows of a chunk's sequences.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) layer: usize,
+    pub(super) spans: &'a [Range<usize>],
+}
 
 impl Pass {
     /// From `x` to `next`, `[n, hidden]` both.
     pub(super) fn layer(
         &self,
-        i: usize,
-        spans: &[Range<usize>],
+        at: At,
         x: &[f32],
         tape: &mut LayerTape,
         next: &mut Vec<f32>,
         scratch: &mut Scratch,
     ) {
-        let (layer, eps) = (&self.packed.layers[i], self.eps());
+        let (layer, eps) = (&self.packed.layers[at.layer], self.eps());
         self.norm(x, &layer.input_norm, &mut scratch.normed);
         linear(&scratch.normed, layer.qkv.forward(), &mut scratch.rows, &mut tape.qkv);
-        self.turn(i, spans, &tape.qkv, scratch);
-        self.attend(i, spans, scratch, &mut tape.mixed);
+        self.turn(at, &tape.qkv, scratch);
+        self.attend(at, scratch, &mut tape.mixed);
         linear(&tape.mixed, layer.o.forward(), &mut scratch.rows, &mut tape.attention);
         refill(&mut tape.middle, x);
         kernel::rms_norm_add(&tape.attention, &layer.post_attention_norm, eps, &mut tape.middle);
@@ -43,27 +49,26 @@ impl Pass {
     /// `g`: `[n, hidden]`. Adds the gradients of the layer's weights to `sums`, if any are wanted.
     pub(super) fn layer_back(
         &self,
-        i: usize,
-        spans: &[Range<usize>],
+        at: At,
         x: &[f32],
         tape: &LayerTape,
         g: &mut [f32],
         mut sums: Option<&mut LayerWeights>,
         scratch: &mut Scratch,
     ) {
-        self.feed_forward_back(i, tape, g, sums.as_deref_mut(), scratch);
-        self.attention_back(i, spans, x, tape, g, sums, scratch);
+        self.feed_forward_back(at, tape, g, sums.as_deref_mut(), scratch);
+        self.attention_back(at, x, tape, g, sums, scratch);
     }
 
     fn feed_forward_back(
         &self,
-        i: usize,
+        at: At,
         tape: &LayerTape,
         g: &mut [f32],
         mut sums: Option<&mut LayerWeights>,
         scratch: &mut Scratch,
     ) {
-        let (layer, eps) = (&self.packed.layers[i], self.eps());
+        let (layer, eps) = (&self.packed.layers[at.layer], self.eps());
         let Config { hidden, intermediate, .. } = self.config;
         scratch.branch.resize(g.len(), 0.0);
         let gain = &layer.post_feedforward_norm;
@@ -74,10 +79,10 @@ impl Pass {
         let (inner, gate_up) = (&mut scratch.inner, &mut scratch.gate_up);
         (self.geglu_back)(&tape.gate_up, intermediate, inner, gate_up);
         if let Some(sums) = sums.as_deref_mut() {
-            let mut inputs = scratch.weights.inputs(&scratch.inner, intermediate);
+            let mut inputs = scratch.matrix_gradient.inputs(&scratch.inner, intermediate);
             inputs.add(&scratch.branch, hidden, 0, &mut sums.down);
             self.norm(&tape.middle, &layer.pre_feedforward_norm, &mut scratch.normed);
-            let mut inputs = scratch.weights.inputs(&scratch.normed, hidden);
+            let mut inputs = scratch.matrix_gradient.inputs(&scratch.normed, hidden);
             inputs.add(&scratch.gate_up, 2 * intermediate, 0, &mut sums.gate);
             inputs.add(&scratch.gate_up, 2 * intermediate, intermediate, &mut sums.up);
         }
@@ -89,30 +94,29 @@ impl Pass {
 
     fn attention_back(
         &self,
-        i: usize,
-        spans: &[Range<usize>],
+        at: At,
         x: &[f32],
         tape: &LayerTape,
         g: &mut [f32],
         mut sums: Option<&mut LayerWeights>,
         scratch: &mut Scratch,
     ) {
-        let (layer, eps) = (&self.packed.layers[i], self.eps());
+        let (layer, eps) = (&self.packed.layers[at.layer], self.eps());
         let Config { hidden, n_heads, n_kv_heads, head_dim, .. } = self.config;
         let sum = values(&mut sums, |sums| &mut sums.post_attention_norm);
         let gain = &layer.post_attention_norm;
         kernel::rms_norm_back(&tape.attention, gain, eps, g, &mut scratch.branch, sum);
         if let Some(sums) = sums.as_deref_mut() {
-            let mut inputs = scratch.weights.inputs(&tape.mixed, n_heads * head_dim);
+            let mut inputs = scratch.matrix_gradient.inputs(&tape.mixed, n_heads * head_dim);
             inputs.add(&scratch.branch, hidden, 0, &mut sums.o);
         }
         linear(&scratch.branch, layer.o.back(), &mut scratch.rows, &mut scratch.mixed);
-        self.turn(i, spans, &tape.qkv, scratch);
-        self.attend_back(i, spans, scratch);
-        self.turn_back(i, spans, &tape.qkv, sums.as_deref_mut(), scratch);
+        self.turn(at, &tape.qkv, scratch);
+        self.attend_back(at, scratch);
+        self.turn_back(at, &tape.qkv, sums.as_deref_mut(), scratch);
         if let Some(sums) = sums.as_deref_mut() {
             self.norm(x, &layer.input_norm, &mut scratch.normed);
-            let mut inputs = scratch.weights.inputs(&scratch.normed, hidden);
+            let mut inputs = scratch.matrix_gradient.inputs(&scratch.normed, hidden);
             let width = (n_heads + 2 * n_kv_heads) * head_dim;
             let firsts = [0, n_heads * head_dim, (n_heads + n_kv_heads) * head_dim];
             for (first, sum) in firsts.into_iter().zip([&mut sums.q, &mut sums.k, &mut sums.v]) {
@@ -125,15 +129,15 @@ impl Pass {
     }
 
     /// From `qkv` to `scratch.turned`: q and k normed by head and turned by their positions.
-    fn turn(&self, i: usize, spans: &[Range<usize>], qkv: &[f32], scratch: &mut Scratch) {
-        let layer = &self.packed.layers[i];
+    fn turn(&self, at: At, qkv: &[f32], scratch: &mut Scratch) {
+        let layer = &self.packed.layers[at.layer];
         let Config { n_heads, head_dim, .. } = self.config;
         refill(&mut scratch.turned, qkv);
         scratch.head.resize(head_dim, 0.0);
-        self.each_head(i, spans, |at, head, cos, sin| {
+        self.each_head(at, |start, head, cos, sin| {
             let gain = if head < n_heads { &layer.q_norm } else { &layer.k_norm };
-            let turned = &mut scratch.turned[at..at + head_dim];
-            kernel::rms_norm(&qkv[at..at + head_dim], gain, self.eps(), turned);
+            let turned = &mut scratch.turned[start..start + head_dim];
+            kernel::rms_norm(&qkv[start..start + head_dim], gain, self.eps(), turned);
             kernel::rope(turned, cos, sin);
         });
     }
@@ -141,16 +145,15 @@ impl Pass {
     /// The derivative of `turn`, in place, in `scratch.qkv`.
     fn turn_back(
         &self,
-        i: usize,
-        spans: &[Range<usize>],
+        at: At,
         qkv: &[f32],
         mut sums: Option<&mut LayerWeights>,
         scratch: &mut Scratch,
     ) {
-        let layer = &self.packed.layers[i];
+        let layer = &self.packed.layers[at.layer];
         let Config { n_heads, head_dim, .. } = self.config;
         scratch.head.resize(head_dim, 0.0);
-        self.each_head(i, spans, |at, head, cos, sin| {
+        self.each_head(at, |start, head, cos, sin| {
             let is_query = head < n_heads;
             let gain = if is_query { &layer.q_norm } else { &layer.k_norm };
             let sum = values(
@@ -159,9 +162,9 @@ impl Pass {
                     if is_query { &mut sums.q_norm } else { &mut sums.k_norm }
                 },
             );
-            let g = &mut scratch.qkv[at..at + head_dim];
+            let g = &mut scratch.qkv[start..start + head_dim];
             kernel::rope_back(g, cos, sin);
-            let x = &qkv[at..at + head_dim];
+            let x = &qkv[start..start + head_dim];
             kernel::rms_norm_back(x, gain, self.eps(), g, &mut scratch.head, sum);
             g.copy_from_slice(&scratch.head);
         });
@@ -169,18 +172,13 @@ impl Pass {
 
     /// Shows where each query and key head lies in `[n, width of q, k and v]`, its number (queries
     /// first), and cosine and sine of its position.
-    fn each_head(
-        &self,
-        i: usize,
-        spans: &[Range<usize>],
-        mut visit: impl FnMut(usize, usize, &[f32], &[f32]),
-    ) {
+    fn each_head(&self, at: At, mut visit: impl FnMut(usize, usize, &[f32], &[f32])) {
         let Config { n_heads, n_kv_heads, head_dim, .. } = self.config;
-        let longest = spans.iter().map(Range::len).max().unwrap_or(0);
+        let longest = at.spans.iter().map(Range::len).max().unwrap_or(0);
         let ropes = self.ropes.reaching(longest, &self.config);
-        let rope = &ropes[usize::from(self.config.layers[i] == LayerKind::Sliding)];
+        let rope = &ropes[usize::from(self.config.layers[at.layer] == LayerKind::Sliding)];
         let width = (n_heads + 2 * n_kv_heads) * head_dim;
-        for span in spans {
+        for span in at.spans {
             for row in span.clone() {
                 let (cos, sin) = rope.at(row - span.start);
                 for head in 0..n_heads + n_kv_heads {
@@ -197,43 +195,6 @@ impl Pass {
 
     pub(super) fn eps(&self) -> f32 {
         self.config.rms_norm_eps as f32
-    }
-}
-
-/// The gradients of linear layers' weights: `G^T X`, with the tokens as inputs of the product.
-pub(super) struct WeightGradients {
-    panels: Lines, // of X
-    rows: Rows,    // of G^T
-}
-
-impl WeightGradients {
-    pub(super) fn new(rows: Rows) -> WeightGradients {
-        WeightGradients { panels: Lines::default(), rows }
-    }
-
-    /// `x`: what reached the layer, `[n, n_inputs]`.
-    pub(super) fn inputs(&mut self, x: &[f32], n_inputs: usize) -> Inputs<'_> {
-        let n = x.len() / n_inputs;
-        let precision = self.rows.precision();
-        self.panels.resize(n_inputs.div_ceil(PANEL) * precision.panel_bytes(n));
-        kernel::pack_values(x, n_inputs, n, n_inputs, precision, self.panels.bytes_mut());
-        let panels = Panels::new(precision, n_inputs, n, self.panels.bytes());
-        Inputs { panels, rows: &mut self.rows }
-    }
-}
-
-/// Packed inputs of linear layers.
-pub(super) struct Inputs<'a> {
-    panels: Panels<'a>,
-    rows: &'a mut Rows,
-}
-
-impl Inputs<'_> {
-    /// `g`: gradients by outputs, `[n, width]`; those of this layer begin at column `first`.
-    pub(super) fn add(&mut self, g: &[f32], width: usize, first: usize, sum: &mut Matrix) {
-        let Inputs { panels, rows } = self;
-        rows.set_columns(&g[first..], width, sum.n_rows, panels.n_inputs);
-        kernel::product(rows, *panels, Epilogue::Add, &mut sum.values, sum.n_cols);
     }
 }
 

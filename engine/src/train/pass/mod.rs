@@ -17,14 +17,15 @@
 //! Differs from the forward pass that serves: the two dense layers stay two, since both are trained.
 
 mod attention;
+mod chunk;
 mod dense;
 mod inputs;
 mod layer;
+mod matrix_gradient;
 mod packed;
 mod tape;
 
 use std::convert::Infallible;
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
@@ -33,13 +34,11 @@ use crate::adalink::Link;
 use crate::kernel::{self, Precision, Rows};
 use crate::model::Ropes;
 use crate::package::{Config, LayerWeights, Matrix, Weights};
-use layer::WeightGradients;
+use chunk::{Sums, chunks};
+use matrix_gradient::MatrixGradient;
 use packed::Packed;
 pub use tape::Tape;
-use tape::{Chunk, LayerTape, Room, relative};
-
-/// Rows of a chunk, about: enough to use each weight often, few enough for a core's cache.
-const CHUNK_ROWS: usize = 256;
+use tape::{Chunk, LayerTape, Room};
 
 /// What a tape may take of memory for the inside of layers, in bytes. Beyond it the tape has only the
 /// rows between layers, and the way back makes the rest again.
@@ -64,7 +63,7 @@ pub struct Pass {
 /// The buffers of one thread, for a chunk of `n` rows.
 struct Scratch {
     rows: Rows,
-    weights: WeightGradients,
+    matrix_gradient: MatrixGradient,
     attention: attention::Scratch,
     normed: Vec<f32>,  // [n, hidden]
     branch: Vec<f32>,  // [n, hidden], gradient
@@ -76,12 +75,6 @@ struct Scratch {
     head: Vec<f32>,    // [head_dim]
     tape: LayerTape,   // of a layer that is made again
     next: Vec<f32>,    // [n, hidden]
-}
-
-/// Where the gradients of the layers' weights and of the last norm are added up.
-struct Sums<'a> {
-    layers: &'a mut [LayerWeights],
-    norm: &'a mut Matrix,
 }
 
 impl Pass {
@@ -134,8 +127,8 @@ impl Pass {
     /// token rows: `x + strength * U (V^T x)`.
     ///
     /// # Panics
-    /// If a sequence is empty or longer than `max_positions`, an id lies outside the table, or a link
-    /// does not fit.
+    /// If there is no sequence, one is empty or longer than `max_positions`, an id lies outside the
+    /// table, or a link does not fit.
     pub fn forward(&self, sequences: &[&[u32]], links: &[Option<&Link>]) -> Tape {
         let mut tape = self.tape(sequences, links);
         let is_kept = tape.ids.len() * self.layer_bytes() <= self.tape_bytes;
@@ -177,41 +170,6 @@ impl Pass {
         self.back(tape, &of_pooled, (0..n_lanes).map(|_| None).collect())
     }
 
-    /// All layers for the sequences of one chunk; also their pooled rows, `[sequences, hidden]`.
-    fn forward_chunk(
-        &self,
-        tape: &Tape,
-        sequences: Range<usize>,
-        is_kept: bool,
-        scratch: &mut Scratch,
-    ) -> (Chunk, Vec<f32>) {
-        let hidden = self.config.hidden;
-        let spans = &tape.spans[sequences.clone()];
-        let rows = spans[0].start..spans[spans.len() - 1].end;
-        let spans = relative(spans);
-        let Chunk { mut states, mut layers, .. } = self.room.take();
-        let n_layers = self.config.layers.len();
-        states.resize_with(n_layers + 1, Vec::new);
-        layers.resize_with(if is_kept { n_layers } else { 0 }, LayerTape::default);
-        self.linked(tape, sequences.clone(), &mut states[0]);
-        let mut again = std::mem::take(&mut scratch.tape);
-        for i in 0..n_layers {
-            let (before, behind) = states.split_at_mut(i + 1);
-            let kept = layers.get_mut(i).unwrap_or(&mut again);
-            self.layer(i, &spans, &before[i], kept, &mut behind[0], scratch);
-        }
-        scratch.tape = again;
-        self.norm(&states[states.len() - 1], &self.packed.norm, &mut scratch.normed);
-        let mut pooled = vec![0.0; spans.len() * hidden];
-        for (mean, span) in pooled.chunks_exact_mut(hidden).zip(&spans) {
-            for row in scratch.normed[span.start * hidden..span.end * hidden].chunks_exact(hidden) {
-                mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += x);
-            }
-            mean.iter_mut().for_each(|x| *x /= span.len() as f32);
-        }
-        (Chunk { sequences, rows, states, layers }, pooled)
-    }
-
     /// From the gradient by pooled rows to that by the first layer's inputs, `[T, hidden]`. Each of
     /// `sums` gets those of a run of chunks, as many as of any other, give or take one.
     fn back(&self, tape: &Tape, of_pooled: &[f32], sums: Vec<Option<Sums>>) -> Vec<f32> {
@@ -240,44 +198,6 @@ impl Pass {
         of_inputs
     }
 
-    /// `g`: `[n, hidden]`, filled with the gradient by the first layer's input.
-    fn back_chunk(
-        &self,
-        tape: &Tape,
-        chunk: &Chunk,
-        of_pooled: &[f32],
-        g: &mut [f32],
-        mut sums: Option<&mut Sums>,
-        scratch: &mut Scratch,
-    ) {
-        let hidden = self.config.hidden;
-        let spans = tape.spans_of(chunk);
-        scratch.branch.resize(g.len(), 0.0);
-        for (sequence, span) in chunk.sequences.clone().zip(&spans) {
-            let of_mean = &of_pooled[sequence * hidden..][..hidden];
-            let rows = &mut scratch.branch[span.start * hidden..span.end * hidden];
-            for row in rows.chunks_exact_mut(hidden) {
-                row.iter_mut().zip(of_mean).for_each(|(g, mean)| *g = mean / span.len() as f32);
-            }
-        }
-        let sum = sums.as_mut().map_or(&mut [][..], |sums| &mut sums.norm.values);
-        let last = &chunk.states[chunk.states.len() - 1];
-        kernel::rms_norm_back(last, &self.packed.norm, self.eps(), &scratch.branch, g, sum);
-        for i in (0..self.config.layers.len()).rev() {
-            let sums = sums.as_mut().map(|sums| &mut sums.layers[i]);
-            let x = &chunk.states[i];
-            if let Some(kept) = chunk.layers.get(i) {
-                self.layer_back(i, &spans, x, kept, g, sums, scratch);
-            } else {
-                let mut again = std::mem::take(&mut scratch.tape);
-                let mut next = std::mem::take(&mut scratch.next);
-                self.layer(i, &spans, x, &mut again, &mut next, scratch);
-                self.layer_back(i, &spans, x, &again, g, sums, scratch);
-                (scratch.tape, scratch.next) = (again, next);
-            }
-        }
-    }
-
     /// What a tape keeps of a token inside the layers.
     fn layer_bytes(&self) -> usize {
         let Config { hidden, intermediate, n_heads, n_kv_heads, head_dim, .. } = self.config;
@@ -298,7 +218,7 @@ impl Scratch {
     fn new(precision: Precision) -> Scratch {
         Scratch {
             rows: Rows::new(precision),
-            weights: WeightGradients::new(Rows::new(precision)),
+            matrix_gradient: MatrixGradient::new(precision),
             attention: attention::Scratch::new(precision),
             normed: Vec::new(),
             branch: Vec::new(),
@@ -312,25 +232,6 @@ impl Scratch {
             next: Vec::new(),
         }
     }
-}
-
-/// Cuts a batch into runs of whole sequences, of like size and about [`CHUNK_ROWS`] rows, as many for
-/// each thread.
-fn chunks(spans: &[Range<usize>], n_threads: usize) -> Vec<Range<usize>> {
-    let n_rows = spans.last().map_or(0, |span| span.end);
-    let n_chunks = n_rows.div_ceil(CHUNK_ROWS).next_multiple_of(n_threads);
-    let mut chunks = Vec::with_capacity(n_chunks);
-    let mut first = 0;
-    for i in 1..=n_chunks {
-        // Up to the sequence whose middle lies beyond this chunk's share of the rows.
-        let share = n_rows * i / n_chunks;
-        let end = first + spans[first..].partition_point(|s| s.start + s.len() / 2 < share);
-        if end > first {
-            chunks.push(first..end);
-        }
-        first = end;
-    }
-    chunks
 }
 
 /// Gradients of layers and norm to add up apart; of the rest nothing.
