@@ -26,7 +26,6 @@ mod packed;
 mod tape;
 
 use std::convert::Infallible;
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
