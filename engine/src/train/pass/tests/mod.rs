@@ -6,6 +6,8 @@ mod precision;
 mod reference;
 mod twin;
 
+use std::ops::Range;
+
 use super::*;
 use crate::package::LayerKind::{Full, Sliding};
 
