@@ -1,4 +1,4 @@
-//! Training: from pairs of texts to a model package. `engine/RECIPE.md` says what each number is for.
+//! Training: from pairs of texts to a model package. `RECIPE.md` says what each number is for.
 //!
 //! ```text
 //! pairs --data--> batch --pass--> vectors --loss--> gradients --pass--> --optimise--> weights --run--> package
