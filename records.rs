@@ -1,0 +1,91 @@
+//! What ingest asks of a collection: vectors that are known, stamps of files; and where it puts documents.
+
+use std::collections::HashMap;
+
+use engine::ingest::{self, Embedded, Records, Stamp};
+use half::f16;
+
+use crate::{Collection, Error, Result};
+
+impl Collection {
+    /// `root`: the folder that is indexed, or nothing.
+    pub(crate) fn records(&self, root: &str) -> Result<Kept<'_>> {
+        let (store, root) = (self.access.store()?, root.to_owned());
+        Ok(Kept { store, collection: &self.name, root, rows: store.chunk_rows(&self.name)? })
+    }
+}
+
+/// The collection as [`ingest`] sees it: where vectors and stamps are kept.
+pub(crate) struct Kept<'a> {
+    store: &'a storage::Store,
+    collection: &'a str,
+    /// The folder that is indexed, if it is one.
+    root: String,
+    /// Rows of chunks that were embedded before.
+    rows: HashMap<[u8; 16], u64>,
+}
+
+impl Records for Kept<'_> {
+    type Error = Error;
+
+    fn vector(&mut self, hash: &[u8; 16]) -> Result<Option<Vec<f32>>> {
+        let Some(&row) = self.rows.get(hash) else { return Ok(None) };
+        // A repair leaves zeros where a vector is lost: it is embedded again.
+        let is_lost = |row: &Vec<f16>| row.iter().all(|value| *value == f16::ZERO);
+        let vector = self.store.vector(self.collection, row)?.filter(|row| !is_lost(row));
+        Ok(vector.map(|row| row.into_iter().map(f16::to_f32).collect()))
+    }
+
+    fn keep(&mut self, documents: Vec<Embedded>) -> Result<()> {
+        let documents: Vec<_> =
+            documents.into_iter().map(|document| self.stored(document)).collect();
+        Ok(self.store.put(self.collection, &documents)?)
+    }
+
+    fn touch(&mut self, stamps: Vec<(String, Stamp)>) -> Result<()> {
+        let Kept { store, collection, .. } = *self;
+        let with_kind = |(id, stamp): (String, Stamp)| {
+            let known = store.document(collection, &id)?.and_then(|info| info.source);
+            Ok(known.map(|known| (id.clone(), self.source(id, &stamp, known.kind))))
+        };
+        let sources = stamps.into_iter().filter_map(|entry| with_kind(entry).transpose());
+        Ok(store.touch(collection, &sources.collect::<Result<Vec<_>>>()?)?)
+    }
+
+    fn remove(&mut self, paths: &[String]) -> Result<()> {
+        Ok(self.store.delete(self.collection, paths).map(drop)?)
+    }
+}
+
+impl Kept<'_> {
+    fn stored(&self, document: Embedded) -> storage::Document {
+        let Embedded { id, file, title, meta, chunks } = document;
+        let kind = |kind: ingest::Kind| kind.name().to_owned();
+        let source = file.map(|(stamp, of)| self.source(id.clone(), &stamp, kind(of)));
+        let chunks = chunks.into_iter().map(|(chunk, vector)| storage::Chunk {
+            text: chunk.text,
+            hash: chunk.hash,
+            range: chunk.range,
+            page: chunk.page,
+            headings: chunk.headings,
+            n_tokens: chunk.tokens.ids.len() as u32,
+            vector: vector.into_iter().map(f16::from_f32).collect(),
+        });
+        storage::Document { id, source, title, meta, chunks: chunks.collect() }
+    }
+
+    fn source(&self, path: String, stamp: &Stamp, kind: String) -> storage::Source {
+        let Stamp { len, mtime_ns, ctime_ns, inode, seen_ns, content, settings } = *stamp;
+        let (root, indexed_at_ns) = (self.root.clone(), seen_ns);
+        #[rustfmt::skip]
+        let source = storage::Source {
+            root, path, len, mtime_ns, ctime_ns, inode, content, indexed_at_ns, settings, kind,
+        };
+        source
+    }
+}
+
+pub(crate) fn stamp(source: &storage::Source) -> Stamp {
+    let storage::Source { len, mtime_ns, ctime_ns, inode, content, settings, .. } = *source;
+    Stamp { len, mtime_ns, ctime_ns, inode, seen_ns: source.indexed_at_ns, content, settings }
+}
