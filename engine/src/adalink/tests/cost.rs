@@ -34,7 +34,7 @@ fn link_cost_is_printed() {
     let n_bytes = 1_000 * 2 * hidden * 16 * size_of::<f32>();
     let many: Vec<Tokens> = (0..1_000).map(|i| tokens[i % tokens.len()].clone()).collect();
     let of: Vec<Option<&Adapter>> = adapters.iter().map(Some).collect();
-    let mut batch = |of: &[Option<&Adapter>]| {
+    let batch = |of: &[Option<&Adapter>]| {
         let began = Instant::now();
         (embed(&embedder, &many, of), began.elapsed().as_secs_f64() * 1e3)
     };
