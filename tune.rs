@@ -206,7 +206,8 @@ fn notes(report: &RungReport) -> std::collections::BTreeMap<String, String> {
         )
     };
     let notes = [("test", &report.test), ("seen", &report.seen), ("unseen", &report.unseen)];
-    notes.map(|(name, of)| (name.to_owned(), delta(of))).into()
+    let notes = notes.into_iter().filter(|(_, of)| of.n_queries > 0);
+    notes.map(|(name, of)| (name.to_owned(), delta(of))).collect()
 }
 
 /// Queries with answers, and the documents of a collection as it has them.
