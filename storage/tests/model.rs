@@ -406,7 +406,8 @@ fn run(operations: &[Operation]) {
                 store = Store::open(&path).unwrap();
             }
         }
-        if matches!(operation, Operation::Seal | Operation::Compact) {
+        if matches!(operation, Operation::Seal | Operation::Compact | Operation::Reindex(_, false))
+        {
             n_sealed = model.next_row;
         }
         model.check(&store);
