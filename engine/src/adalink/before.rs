@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Link;
-use super::fit::Place;
+use super::fit::{LossOf, Place};
 use crate::package::{Config, Location, Matrix, Weights};
 use crate::train::Pass;
 use crate::{Precision, Result, Tokens};
@@ -103,7 +103,7 @@ impl Place for Before {
         &self,
         queries: &[usize],
         links: &[Link],
-        loss: &(dyn Fn(usize, &[f32], &mut [f32]) + Sync),
+        loss: &LossOf,
         gradients: &mut [Link],
     ) -> Result<Matrix> {
         let (width, full_width) = (self.width(), self.full_width);

@@ -61,6 +61,9 @@ const PATIENCE_STEPS: usize = 60;
 /// A step's gradient is scaled down to this length.
 const LONGEST_GRADIENT: f64 = 1.0;
 
+/// A batch's loss: takes a query's place in it and its vector, and adds the vector's gradient.
+pub type LossOf<'a> = dyn Fn(usize, &[f32], &mut [f32]) + Sync + 'a;
+
 /// Where a link stands: before a model, or behind it.
 pub trait Place: Sync {
     /// The width of what the link is applied to.
@@ -75,7 +78,7 @@ pub trait Place: Sync {
         &self,
         queries: &[usize],
         links: &[Link],
-        loss: &(dyn Fn(usize, &[f32], &mut [f32]) + Sync),
+        loss: &LossOf,
         gradients: &mut [Link],
     ) -> Result<Matrix>;
 
@@ -104,7 +107,7 @@ impl Place for Behind<'_> {
         &self,
         queries: &[usize],
         links: &[Link],
-        loss: &(dyn Fn(usize, &[f32], &mut [f32]) + Sync),
+        loss: &LossOf,
         gradients: &mut [Link],
     ) -> Result<Matrix> {
         let width = self.base.n_cols;
@@ -206,7 +209,7 @@ fn learn(
     link: &Link,
     queries: &[usize],
     settings: &Training,
-    loss: &(dyn Fn(usize, &[f32], &mut [f32]) + Sync),
+    loss: &LossOf,
     random: &mut Random,
 ) -> Result<(Matrix, Link)> {
     let (width, rank) = (link.width(), link.rank());

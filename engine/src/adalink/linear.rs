@@ -39,8 +39,7 @@ fn factor(a: &mut [f64], n: usize) -> bool {
             row[j] = (row[j] - dot(&above[j * n..][..j], &row[..j])) / above[j * n + j];
         }
         let square = row[i] - dot(&row[..i], &row[..i]);
-        // Not `square <= 0.0`: that is false for what is not a number.
-        if !(square > 0.0) {
+        if square.is_nan() || square <= 0.0 {
             return false;
         }
         row[i] = square.sqrt();

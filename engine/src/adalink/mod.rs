@@ -41,7 +41,7 @@ pub use before::Before;
 pub use data::Data;
 pub use documents::{Documents, Form};
 pub use file::About;
-pub use fit::Place;
+pub use fit::{LossOf, Place};
 pub use gate::{Delta, FEWEST_QUERIES, Reason, Verdict};
 pub use head::{Head, ridge};
 pub use ladder::{Model, Options, Problem, Report, Rung, RungReport, Step, Watch, measure, tune};

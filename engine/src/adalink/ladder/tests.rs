@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::super::documents::Form;
+use super::super::fit::LossOf;
 use super::super::head::to_unit;
 use super::super::query::Positive;
 use super::*;
@@ -165,7 +166,7 @@ impl Place for Bag {
         &self,
         queries: &[usize],
         links: &[Link],
-        loss: &(dyn Fn(usize, &[f32], &mut [f32]) + Sync),
+        loss: &LossOf,
         gradients: &mut [Link],
     ) -> Result<Matrix> {
         let mut vectors = Vec::new();
