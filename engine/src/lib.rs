@@ -15,6 +15,7 @@ pub mod eval;
 pub mod hub;
 pub mod ingest;
 mod kernel;
+mod linear;
 pub mod model;
 pub mod npy;
 pub mod package;

@@ -6,7 +6,7 @@
 //! ranks together.
 
 use super::Link;
-use super::linear::{dot, eigen};
+use crate::linear::{dot, eigen};
 use crate::package::Matrix;
 
 /// Singular values below this share of the largest are rounding.

@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::Link;
-use super::linear::solve;
+use crate::linear::solve;
 use crate::package::Matrix;
 
 /// A map of a query's vector.

@@ -24,7 +24,6 @@ mod fit;
 mod gate;
 mod head;
 mod ladder;
-pub(crate) mod linear;
 mod link;
 mod loss;
 mod query;

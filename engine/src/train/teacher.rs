@@ -18,8 +18,8 @@ use candle_core::{Device, Tensor};
 use half::f16;
 
 use super::data::text_hash;
-use crate::adalink::linear::eigen;
 use crate::eval::lines::{for_each, problem_in};
+use crate::linear::eigen;
 use crate::{Embedder, Error, NO_TASK, Result, npy};
 
 const VECTORS: &str = "vectors.npy";

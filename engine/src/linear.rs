@@ -1,4 +1,4 @@
-//! The linear algebra that tuning needs, in f64: systems with a positive definite matrix, and the
+//! The linear algebra that tuning and training need, in f64: systems with a positive definite matrix, and the
 //! eigenvectors of a small symmetric one.
 //!
 //! The matrices are as large as a vector is wide, or as a few links have columns. Textbook methods:
