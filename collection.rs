@@ -140,7 +140,7 @@ impl Collection {
         Ok(self.access.documents(&self.name)?)
     }
 
-    /// The documents that pass a [filter](Search::filter), by id.
+    /// The documents that pass a [filter](crate::Search::filter), by id.
     ///
     /// # Errors
     /// [`Error::Filter`]; [`Error::Storage`], also if the filter asks for what is of chunks (`heading`,
@@ -149,7 +149,7 @@ impl Collection {
         Ok(self.access.documents_where(&self.name, &filter.parse()?)?)
     }
 
-    /// How many chunks pass a [filter](Search::filter).
+    /// How many chunks pass a [filter](crate::Search::filter).
     ///
     /// # Errors
     /// [`Error::Filter`], [`Error::Storage`].
@@ -167,7 +167,7 @@ impl Collection {
         Ok(self.access.store()?.delete(&self.name, ids)?)
     }
 
-    /// Deletes the documents that pass a [filter](Search::filter); returns how many they were.
+    /// Deletes the documents that pass a [filter](crate::Search::filter); returns how many they were.
     ///
     /// # Errors
     /// As [`list_where`](Collection::list_where).

@@ -82,7 +82,7 @@ pub trait Place: Sync {
         gradients: &mut [Link],
     ) -> Result<Matrix>;
 
-    /// How far the link moves what it is applied to: see [`Link::shift`].
+    /// How far the link moves what it is applied to.
     fn shift(&self, queries: &[usize], link: &Link) -> f64;
 }
 

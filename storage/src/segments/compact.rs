@@ -67,7 +67,7 @@ impl Store {
     /// by those; another call, or [`Store::compact`], goes on.
     ///
     /// # Errors
-    /// [`Error::Width`]; as [`Store::compact`].
+    /// [`Error::Width`](crate::Error::Width); as [`Store::compact`].
     pub fn reindex(
         &self,
         collection: &str,
