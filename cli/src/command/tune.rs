@@ -61,6 +61,8 @@ fn add_corpus(global: &Global, folder: &Path, output: &Output) -> anyhow::Result
         }
         bar.show_texts((batch_idx * BATCH + batch.len()).min(documents.len()), 0);
     }
+    // What is learnt is judged on the documents as they are kept: in a segment, as int8 too.
+    collection.seal()?;
     Ok(())
 }
 
