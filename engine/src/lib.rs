@@ -7,6 +7,7 @@
 //! The crate knows files, text and models; it knows nothing of graphs, stores or HTTP.
 
 pub mod adalink;
+mod adamw;
 mod atomic_file;
 mod bytes;
 mod embedder;

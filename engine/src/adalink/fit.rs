@@ -8,11 +8,11 @@
 use rayon::prelude::*;
 
 use super::Link;
-use super::adamw::{AdamW, schedule};
 use super::documents::Documents;
 use super::loss::{Terms, loss};
 use super::target::{Targets, gather};
 use crate::Result;
+use crate::adamw::{Step, schedule};
 use crate::package::Matrix;
 use crate::random::Random;
 
@@ -60,6 +60,10 @@ const PATIENCE_STEPS: usize = 60;
 
 /// A step's gradient is scaled down to this length.
 const LONGEST_GRADIENT: f64 = 1.0;
+
+/// AdamW's.
+const BETAS: [f64; 2] = [0.9, 0.98];
+const EPSILON: f64 = 1e-8;
 
 /// A batch's loss: takes a query's place in it and its vector, and adds the vector's gradient.
 pub type LossOf<'a> = dyn Fn(usize, &[f32], &mut [f32]) + Sync + 'a;
@@ -155,7 +159,9 @@ pub(crate) struct Fitted {
 pub(crate) fn fit(place: &dyn Place, task: &Task, settings: &Training) -> Result<Fitted> {
     let mut random = Random::new(settings.seed);
     let mut link = Link::new(place.width(), settings.rank, random.next());
-    let mut optimiser = [AdamW::default(), AdamW::default()];
+    // Of the gradients: means and mean squares.
+    let zeros = || Link::zeros(link.width(), link.rank());
+    let mut moments = [zeros(), zeros()];
     let mut current = gather(task.base, task.train);
     let mut best = Best::new(&link, (task.measure)(&gather(task.base, task.dev)));
     let steps_per_epoch = task.train.len().div_ceil(settings.batch);
@@ -186,9 +192,11 @@ pub(crate) fn fit(place: &dyn Place, task: &Task, settings: &Training) -> Result
                 return Ok(best.fitted(true));
             }
             let scale = (LONGEST_GRADIENT / norm.max(LONGEST_GRADIENT)) / batch.len() as f64;
-            let rate = settings.rate * schedule(step, n_steps);
-            change(&mut link, &mut optimiser, gradient, scale as f32, rate, settings.decay);
+            let share = schedule(step, n_steps, n_steps.div_ceil(20), 0.0);
             step += 1;
+            let rate = f64::from(settings.rate) * share;
+            let of_step = Step { number: step as u64, rate, betas: BETAS, epsilon: EPSILON };
+            change(&mut link, &mut moments, gradient, scale as f32, of_step, settings.decay);
             let is_half = batch_idx + 1 == steps_per_epoch.div_ceil(2);
             if is_half || batch_idx + 1 == steps_per_epoch {
                 keep_near(place, &queries, &mut link, settings.farthest);
@@ -252,16 +260,23 @@ fn norm(link: &Link) -> f64 {
 
 fn change(
     link: &mut Link,
-    [of_u, of_v]: &mut [AdamW; 2],
+    [means, squares]: &mut [Link; 2],
     mut gradient: Link,
     scale: f32,
-    rate: f32,
+    step: Step,
     decay: f32,
 ) {
     let numbers = gradient.u.values.iter_mut().chain(&mut gradient.v.values);
     numbers.for_each(|x| *x *= scale);
-    of_u.step(&mut link.u.values, &gradient.u.values, rate, decay);
-    of_v.step(&mut link.v.values, &gradient.v.values, rate * RATE_OF_V, decay);
+    let of_v = Step { rate: step.rate * f64::from(RATE_OF_V), ..step };
+    let sides = [
+        (step, &mut link.u, gradient.u, &mut means.u, &mut squares.u),
+        (of_v, &mut link.v, gradient.v, &mut means.v, &mut squares.v),
+    ];
+    for (step, to, gradient, mean, square) in sides {
+        let (mean, square) = (&mut mean.values, &mut square.values);
+        step.apply(f64::from(decay), &mut to.values, &gradient.values, mean, square);
+    }
 }
 
 /// Shrinks a link that moves these queries too far.

@@ -11,7 +11,6 @@
 //!
 //! It knows no stores: documents and vectors come in as matrices.
 
-mod adamw;
 mod adapter;
 mod algebra;
 mod before;

@@ -112,7 +112,7 @@ pub(crate) fn weights_to_folder(
     weights: &Weights,
     out: &Path,
 ) -> Result<()> {
-    let named = crate::train::parameters::named(&package.config, weights);
+    let named = weights.named(&package.config);
     let shape = |m: &Matrix| if m.n_rows == 1 { vec![m.n_cols] } else { vec![m.n_rows, m.n_cols] };
     let tensors: Vec<_> = named.iter().map(|(name, m)| (name.clone(), shape(m))).collect();
     let rows = |name: &str, _: &[usize], rows: Range<usize>| {

@@ -1,5 +1,10 @@
 //! The weights of a model. Shapes are row-major, outermost first, in the names of
-//! [`Config`](super::Config).
+//! [`Config`].
+
+use std::convert::Infallible;
+
+use super::Config;
+use super::gguf::names;
 
 /// A matrix in memory, row-major.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +25,7 @@ impl Matrix {
 }
 
 /// All weights of a model: as [`Matrix`] when read, as tensors in the reference pass.
+#[derive(Clone)]
 pub struct Weights<T = Matrix> {
     /// `[vocab_size, hidden]`
     pub embedding: T,
@@ -34,6 +40,7 @@ pub struct Weights<T = Matrix> {
 }
 
 /// The weights of one layer. Norm weights are stored minus one: apply `1 + w`.
+#[derive(Clone)]
 pub struct LayerWeights<T = Matrix> {
     /// `[hidden]`
     pub input_norm: T,
@@ -63,7 +70,43 @@ pub struct LayerWeights<T = Matrix> {
     pub post_feedforward_norm: T,
 }
 
+impl Weights {
+    /// Weights of the same shapes, all zero.
+    pub fn zeros(&self) -> Weights {
+        let zeros = |m: &Matrix| Ok::<_, Infallible>(Matrix::zeros(m.n_rows, m.n_cols));
+        let Ok(zeros) = self.map(zeros);
+        zeros
+    }
+
+    /// [`all`](Weights::all) with their names, as in a package.
+    pub(crate) fn named(&self, config: &Config) -> Vec<(String, &Matrix)> {
+        Weights::names(config).into_iter().zip(self.all()).collect()
+    }
+
+    /// The names of [`all`](Weights::all), as in a package.
+    pub(crate) fn names(config: &Config) -> Vec<String> {
+        let backbone = names::backbone(config).into_iter().map(|(name, _)| name);
+        backbone.chain(names::DENSE.map(str::to_owned)).collect()
+    }
+}
+
 impl<T> Weights<T> {
+    /// Each of them, in the order of the passes: embedding, layers, last norm, dense.
+    pub fn all(&self) -> Vec<&T> {
+        let mut all = vec![&self.embedding];
+        all.extend(self.layers.iter().flat_map(LayerWeights::all));
+        all.extend([&self.norm, &self.dense_1, &self.dense_2]);
+        all
+    }
+
+    /// As [`all`](Weights::all), to be changed.
+    pub fn all_mut(&mut self) -> Vec<&mut T> {
+        let mut all = vec![&mut self.embedding];
+        all.extend(self.layers.iter_mut().flat_map(LayerWeights::all_mut));
+        all.extend([&mut self.norm, &mut self.dense_1, &mut self.dense_2]);
+        all
+    }
+
     /// The same weights in another form.
     ///
     /// # Errors

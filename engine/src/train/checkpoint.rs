@@ -13,7 +13,6 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::optimise::AdamW;
-use super::parameters::{all, all_mut, names, zeros};
 use crate::atomic_file::AtomicFile;
 use crate::package::{Config, Weights};
 use crate::{Error, Result};
@@ -109,10 +108,10 @@ fn write(
     position: Option<String>,
 ) -> Result<()> {
     let failed = |source: std::io::Error| failed_to_write(path, source);
-    let names = names(config);
+    let names = Weights::names(config);
     let mut tensors = Vec::new();
     for (part, weights) in parts {
-        for (name, matrix) in names.iter().zip(all(weights)) {
+        for (name, matrix) in names.iter().zip(weights.all()) {
             let bytes: Vec<u8> = matrix.values.iter().flat_map(|x| x.to_le_bytes()).collect();
             tensors.push((format!("{part}/{name}"), vec![matrix.n_rows, matrix.n_cols], bytes));
         }
@@ -143,8 +142,8 @@ pub(super) fn failed_to_write(path: &Path, source: std::io::Error) -> Error {
 fn read(bytes: &[u8], path: &Path, part: &str, config: &Config, like: &Weights) -> Result<Weights> {
     let wrong = |problem: String| Error::File { path: path.to_owned(), line: None, problem };
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| wrong(e.to_string()))?;
-    let mut weights = zeros(like);
-    for (name, matrix) in names(config).iter().zip(all_mut(&mut weights)) {
+    let mut weights = like.zeros();
+    for (name, matrix) in Weights::names(config).iter().zip(weights.all_mut()) {
         let name = format!("{part}/{name}");
         let view = tensors.tensor(&name).map_err(|e| wrong(format!("{name}: {e}")))?;
         if view.dtype() != Dtype::F32 || view.shape() != [matrix.n_rows, matrix.n_cols] {

@@ -1,15 +1,12 @@
 //! From gradients to weights: clipping, AdamW, a schedule of rates, and the moving average that becomes
 //! the model.
 //!
-//! AdamW is that of Loshchilov and Hutter (2019), step by step as `torch.optim.AdamW` does it. Only
-//! matrices decay; norms, which are stored minus one, would be pulled to one.
-
-use std::f64::consts::PI;
+//! Only matrices decay; norms, which are stored minus one, would be pulled to one.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::parameters::{all, all_mut, copy};
+use crate::adamw::{Step, schedule};
 use crate::package::Weights;
 
 /// How weights follow gradients, as a recipe says it.
@@ -53,12 +50,7 @@ impl Optimiser {
     /// The learning rate of a step, counted from 0.
     pub fn rate_at(&self, step: usize, n_steps: usize) -> f64 {
         let n_climbing = (self.warm_up * n_steps as f64).round() as usize;
-        if step < n_climbing {
-            return self.rate * (step + 1) as f64 / n_climbing as f64;
-        }
-        let way = (step - n_climbing) as f64 / (n_steps - n_climbing).max(1) as f64;
-        let fall = (1.0 + (PI * way).cos()) / 2.0;
-        self.rate * (self.last_rate + (1.0 - self.last_rate) * fall)
+        self.rate * schedule(step, n_steps, n_climbing, self.last_rate)
     }
 
     /// What is wrong with the numbers, if something is.
@@ -99,27 +91,14 @@ impl AdamW {
         gradients: &Weights,
     ) {
         self.n_steps += 1;
-        let n_steps = i32::try_from(self.n_steps).unwrap_or(i32::MAX);
-        let [beta_1, beta_2] = settings.betas;
-        let size = (rate / (1.0 - beta_1.powi(n_steps))) as f32;
-        let root = (1.0 - beta_2.powi(n_steps)).sqrt() as f32;
-        let epsilon = settings.epsilon as f32;
-        let (keep_1, keep_2) = (beta_1 as f32, beta_2 as f32);
-        let (new_1, new_2) = ((1.0 - beta_1) as f32, (1.0 - beta_2) as f32);
-        let states = all_mut(&mut self.means).into_iter().zip(all_mut(&mut self.squares));
-        let moved = all_mut(weights).into_iter().zip(all(gradients)).zip(states);
+        let Optimiser { betas, epsilon, decay, .. } = *settings;
+        let step = Step { number: self.n_steps, rate, betas, epsilon };
+        let states = self.means.all_mut().into_iter().zip(self.squares.all_mut());
+        let moved = weights.all_mut().into_iter().zip(gradients.all()).zip(states);
         for ((weight, gradient), (mean, square)) in moved {
-            let kept = match weight.n_rows > 1 {
-                true => (1.0 - rate * settings.decay) as f32,
-                false => 1.0,
-            };
-            let states = mean.values.par_iter_mut().zip(&mut square.values);
-            let numbers = weight.values.par_iter_mut().zip(&gradient.values).zip(states);
-            numbers.with_min_len(1 << 14).for_each(|((w, g), (mean, square))| {
-                *mean = *mean * keep_1 + g * new_1;
-                *square = *square * keep_2 + g * g * new_2;
-                *w = *w * kept - size * *mean / (square.sqrt() / root + epsilon);
-            });
+            let decay = if weight.n_rows > 1 { decay } else { 0.0 };
+            let (mean, square) = (&mut mean.values, &mut square.values);
+            step.apply(decay, &mut weight.values, &gradient.values, mean, square);
         }
     }
 }
@@ -134,7 +113,7 @@ pub(super) fn clip(gradients: &mut Weights, most: f64) -> f64 {
         let parts: Vec<f64> = values.par_chunks(PART).map(square).collect();
         parts.iter().sum()
     };
-    let norm = all(gradients).iter().map(|m| squares(&m.values)).sum::<f64>().sqrt();
+    let norm = gradients.all().iter().map(|m| squares(&m.values)).sum::<f64>().sqrt();
     if norm > most {
         scale(gradients, (most / (norm + 1e-6)) as f32);
     }
@@ -143,7 +122,7 @@ pub(super) fn clip(gradients: &mut Weights, most: f64) -> f64 {
 
 /// Multiplies everything by a number.
 pub(super) fn scale(weights: &mut Weights, factor: f32) {
-    for matrix in all_mut(weights) {
+    for matrix in weights.all_mut() {
         matrix.values.par_iter_mut().with_min_len(1 << 14).for_each(|x| *x *= factor);
     }
 }
@@ -151,7 +130,7 @@ pub(super) fn scale(weights: &mut Weights, factor: f32) {
 /// Moves the average towards the weights. The first steps count more, so that the start is soon forgotten.
 pub(super) fn follow(average: &mut Weights, weights: &Weights, keep: f64, step: usize) {
     let keep = keep.min((1 + step) as f64 / (10 + step) as f64) as f32;
-    for (average, weight) in all_mut(average).into_iter().zip(all(weights)) {
+    for (average, weight) in average.all_mut().into_iter().zip(weights.all()) {
         let numbers = average.values.par_iter_mut().zip(&weight.values);
         numbers.with_min_len(1 << 14).for_each(|(a, w)| *a = *a * keep + w * (1.0 - keep));
     }
@@ -160,8 +139,8 @@ pub(super) fn follow(average: &mut Weights, weights: &Weights, keep: f64, step: 
 impl AdamW {
     /// Before the first step.
     pub(super) fn new(weights: &Weights) -> AdamW {
-        let zeros = super::parameters::zeros(weights);
-        AdamW { n_steps: 0, means: copy(&zeros), squares: zeros }
+        let zeros = weights.zeros();
+        AdamW { n_steps: 0, means: zeros.clone(), squares: zeros }
     }
 }
 
@@ -204,7 +183,7 @@ mod tests {
             assert!((norm - reference["norms"][i].as_f64().unwrap()).abs() < 1e-5);
             adamw.step(&settings, f64::from(rate), &mut weights, &gradients);
             let expected = pair(&reference["states"][i]);
-            for (found, expected) in all(&weights).into_iter().zip(all(&expected)) {
+            for (found, expected) in weights.all().into_iter().zip(expected.all()) {
                 for (a, b) in found.values.iter().zip(&expected.values) {
                     assert!((a - b).abs() < 2e-6, "step {i}: {a}, expected {b}");
                 }

@@ -27,8 +27,8 @@ use super::checkpoint::{Position, State, failed_to_write, read_weights, write_we
 use super::data::{Choice, Corpus, HeldOut, SetReport, mixed};
 use super::log::Log;
 use super::optimise::AdamW;
-use super::parameters::{copy, soup};
 use super::recipe::{Recipe, Stage};
+use super::soup::soup;
 use super::start::Beginning;
 use super::stepper::Stepper;
 use super::teacher::Teacher;
@@ -187,7 +187,7 @@ impl Run<'_> {
     /// The weights before a stage: what the stage before made, or the start.
     fn result(&self, stage_idx: usize) -> Result<Weights> {
         let Some(before) = stage_idx.checked_sub(1) else {
-            return Ok(copy(&self.beginning.weights));
+            return Ok(self.beginning.weights.clone());
         };
         let mixtures = 0..self.recipe.stages[before].mixtures.len().max(1);
         let read = |mixture| {
@@ -275,7 +275,7 @@ impl Run<'_> {
             return Ok(Some(mined));
         }
         let config = &self.beginning.package.config;
-        let pass = super::Pass::new(config, copy(start), self.recipe.arithmetic.into());
+        let pass = super::Pass::new(config, start.clone(), self.recipe.arithmetic.into());
         let mined = mine::mine(&pass, mining, corpus)?;
         let json = serde_json::to_vec(&(fingerprint, &mined));
         let json = json.unwrap_or_else(|_| unreachable!("numbers are JSON"));
@@ -374,7 +374,12 @@ impl Run<'_> {
             draws: vec![0; n_sets],
             n_tokens: 0,
         };
-        Ok(State { position, adamw: AdamW::new(start), average: copy(start), weights: copy(start) })
+        Ok(State {
+            position,
+            adamw: AdamW::new(start),
+            average: start.clone(),
+            weights: start.clone(),
+        })
     }
 
     fn steps_left(&self, stage_idx: usize, mixture: usize, step: usize) -> usize {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::data::text_hash;
-use super::parameters::soup;
+use super::soup::soup;
 use super::teacher::Teacher;
 use crate::package::{Config, LayerKind, Location, Matrix, Package, Weights};
 use crate::random::Random;

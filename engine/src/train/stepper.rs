@@ -7,7 +7,6 @@ use super::checkpoint::State;
 use super::data::{Batches, Corpus, choose, mixed};
 use super::loss::{Examples, Teaching, loss};
 use super::optimise::{clip, follow, scale};
-use super::parameters::{all, all_mut, copy, zeros};
 use super::recipe::{Recipe, Stage};
 use super::teacher::Teacher;
 use crate::Result;
@@ -98,7 +97,7 @@ impl<'a> Stepper<'a> {
 
     /// A pass over these weights, rounded if the stage says so.
     pub(super) fn pass(&self, config: &Config, weights: &Weights) -> Pass {
-        let mut rounded = copy(weights);
+        let mut rounded = weights.clone();
         self.round(&mut rounded);
         Pass::new(config, rounded, self.recipe.arithmetic.into())
     }
@@ -107,7 +106,7 @@ impl<'a> Stepper<'a> {
     /// (straight-through: Bengio et al. 2013), so it is that of the pass over rounded weights.
     fn round(&self, weights: &mut Weights) {
         let Some(blocks) = self.stage.quantise else { return };
-        let matrices = all_mut(weights).into_iter().filter(|matrix| matrix.n_rows > 1);
+        let matrices = weights.all_mut().into_iter().filter(|matrix| matrix.n_rows > 1);
         for matrix in matrices {
             let dtype = Dtype::from(blocks).that_fits(matrix.n_cols);
             let n_cols = matrix.n_cols;
@@ -126,10 +125,10 @@ impl<'a> Stepper<'a> {
         let position = &state.position;
         let mut gradients = match self.gradients.take() {
             Some(mut gradients) => {
-                all_mut(&mut gradients).into_iter().for_each(|m| m.values.fill(0.0));
+                gradients.all_mut().into_iter().for_each(|m| m.values.fill(0.0));
                 gradients
             }
-            None => zeros(&state.weights),
+            None => state.weights.zeros(),
         };
         let mut step = Step { step: position.step + 1, ..Step::default() };
         let mut draws = position.draws.clone();
@@ -157,7 +156,7 @@ impl<'a> Stepper<'a> {
                 follow(&mut state.average, &state.weights, optimiser.average, n_before);
             }
             pass.update(|weights| {
-                for (to, from) in all_mut(weights).into_iter().zip(all(&state.weights)) {
+                for (to, from) in weights.all_mut().into_iter().zip(state.weights.all()) {
                     to.values.copy_from_slice(&from.values);
                 }
                 self.round(weights);

@@ -6,14 +6,13 @@ use gemmule::Embedder;
 use gemmule::engine::{Precision, Tokens};
 use serde_json::json;
 
-use super::{peak_rss, random};
+use super::{median, peak_rss, random};
 use crate::Done;
 use crate::args::BenchEmbed;
 use crate::output::Output;
 use crate::text;
 
-/// Each measurement is repeated at least so often and at least so long.
-const LEAST_RUNS: usize = 5;
+/// The measurement is repeated at least so long.
 const LEAST_TIME: Duration = Duration::from_secs(3);
 
 pub(super) fn run(flags: &BenchEmbed, output: &mut Output) -> anyhow::Result<Done> {
@@ -26,15 +25,8 @@ pub(super) fn run(flags: &BenchEmbed, output: &mut Output) -> anyhow::Result<Don
     let n_tokens: usize = texts.iter().map(|text| text.ids.len()).sum();
     let (vectors, median) = pool.install(|| -> anyhow::Result<_> {
         let vectors = embedder.embed(&texts, |_, _| true)?;
-        let started = Instant::now();
-        let mut times = Vec::new();
-        while times.len() < LEAST_RUNS || started.elapsed() < LEAST_TIME {
-            let started = Instant::now();
-            embedder.embed(&texts, |_, _| true)?;
-            times.push(started.elapsed());
-        }
-        times.sort_unstable();
-        Ok((vectors, times[times.len() / 2]))
+        let median = median(LEAST_TIME, || Ok(embedder.embed(&texts, |_, _| true).map(drop)?))?;
+        Ok((vectors, median))
     })?;
     let peak = peak_rss();
     let precision = embedder.precision();

@@ -4,6 +4,8 @@ mod embed;
 mod search;
 mod train;
 
+use std::time::{Duration, Instant};
+
 use crate::Done;
 use crate::args::{Bench, BenchCommand};
 use crate::output::Output;
@@ -22,6 +24,25 @@ fn peak_rss() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// Measurements are repeated at least so often.
+const LEAST_RUNS: usize = 5;
+
+/// The median time of `run`, which is repeated for at least `least`.
+fn median(
+    least: Duration,
+    mut run: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < LEAST_RUNS || began.elapsed() < least {
+        let started = Instant::now();
+        run()?;
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
 }
 
 /// Numbers at random, the same in each run (xorshift).

@@ -1,21 +1,20 @@
 //! `gemmule bench train`: tokens a second, forward and back, and how true the gradients are.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::bail;
 use gemmule::engine::Precision;
-use gemmule::engine::package::{Matrix, Package, Weights};
+use gemmule::engine::package::{Matrix, Package};
 use gemmule::engine::train::Pass;
 use serde_json::json;
 
-use super::{peak_rss, random};
+use super::{median, peak_rss, random};
 use crate::Done;
 use crate::args::BenchTrain;
 use crate::output::Output;
 use crate::text;
 
-/// The measurement is repeated at least so often and at least so long.
-const LEAST_RUNS: usize = 5;
+/// The measurement is repeated at least so long.
 const LEAST_TIME: Duration = Duration::from_secs(5);
 
 pub(super) fn run(flags: &BenchTrain, output: &mut Output) -> anyhow::Result<Done> {
@@ -42,31 +41,31 @@ pub(super) fn run(flags: &BenchTrain, output: &mut Output) -> anyhow::Result<Don
         (0..flags.batch * source.width()).map(|_| next() as i64 as f32 / 2f32.powi(63)).collect();
 
     let mut pass = Pass::new(&package.config, source.weights()?, precision);
-    let mut gradients = zeros(pass.weights());
+    let mut gradients = pass.weights().zeros();
     let median = pool.install(|| {
-        let started = Instant::now();
-        let mut times = Vec::new();
-        while times.len() < LEAST_RUNS || started.elapsed() < LEAST_TIME {
-            zero(&mut gradients);
-            let started = Instant::now();
-            // An optimiser's change is not timed, but what follows from any is.
+        median(LEAST_TIME, || {
+            gradients.all_mut().into_iter().for_each(|matrix| matrix.values.fill(0.0));
+            // An optimiser's change is no part of this, but what follows from any is.
             pass.update(|_| ());
             let tape = pass.forward(&ids, &[]);
             pass.backward(&tape, &of_vectors, &mut gradients);
-            times.push(started.elapsed());
-        }
-        times.sort_unstable();
-        times[times.len() / 2]
-    });
+            Ok(())
+        })
+    })?;
     let peak = peak_rss();
     let cosine = match precision {
         Precision::F32 => 1.0,
         _ => {
             let exact = Pass::new(&package.config, source.weights()?, Precision::F32);
-            let mut expected = zeros(exact.weights());
+            let mut expected = exact.weights().zeros();
             let tape = pool.install(|| exact.forward(&ids, &[]));
             pool.install(|| exact.backward(&tape, &of_vectors, &mut expected));
-            all(&gradients).zip(all(&expected)).map(|(a, b)| cosine(a, b)).fold(1.0, f64::min)
+            gradients
+                .all()
+                .into_iter()
+                .zip(expected.all())
+                .map(|(a, b)| cosine(a, b))
+                .fold(1.0, f64::min)
         }
     };
     let n_tokens = flags.batch * flags.tokens;
@@ -93,25 +92,6 @@ pub(super) fn run(flags: &BenchTrain, output: &mut Output) -> anyhow::Result<Don
         text::counted(n_threads, "thread"),
     ))?;
     Ok(Done::Whole)
-}
-
-fn zeros(like: &Weights) -> Weights {
-    let zeros = |m: &Matrix| Ok::<_, std::convert::Infallible>(Matrix::zeros(m.n_rows, m.n_cols));
-    let Ok(zeros) = like.map(zeros);
-    zeros
-}
-
-fn zero(gradients: &mut Weights) {
-    let Weights { embedding, layers, norm, dense_1, dense_2 } = gradients;
-    let layers = layers.iter_mut().flat_map(|layer| layer.all_mut());
-    for matrix in layers.chain([embedding, norm, dense_1, dense_2]) {
-        matrix.values.fill(0.0);
-    }
-}
-
-fn all(weights: &Weights) -> impl Iterator<Item = &Matrix> {
-    let Weights { embedding, layers, norm, dense_1, dense_2 } = weights;
-    layers.iter().flat_map(|layer| layer.all()).chain([embedding, norm, dense_1, dense_2])
 }
 
 fn cosine(a: &Matrix, b: &Matrix) -> f64 {

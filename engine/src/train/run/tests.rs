@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::*;
 use crate::package::tests::reference;
 use crate::random::Random;
-use crate::train::parameters::all;
 
 /// A folder with pairs of words that have nothing in common but that they belong together.
 fn data() -> tempfile::TempDir {
@@ -91,7 +90,7 @@ fn the_loss_falls_and_the_package_is_what_was_trained() {
     let weights = source.weights().unwrap();
     let kept =
         read_weights(&out.path().join("0-0.safetensors"), &package.config, &weights).unwrap();
-    assert!(all(&weights).iter().zip(all(&kept)).all(|(a, b)| a.values == b.values));
+    assert!(weights.all().iter().zip(kept.all()).all(|(a, b)| a.values == b.values));
     assert_eq!(package.widths, [16, 8]);
     assert_eq!(trained.data[0][0].n_used, 40);
 }
@@ -159,7 +158,7 @@ fn a_loss_that_is_no_number_stops_the_run_at_its_last_good_state() {
     assert!(!out.path().join("model").exists());
     let (package, source) = Package::load(&reference("tiny/gqa")).unwrap();
     let state = State::read(checkpoint, &package.config, &source.weights().unwrap()).unwrap();
-    assert!(all(&state.weights).iter().all(|m| m.values.iter().all(|x| x.is_finite())));
+    assert!(state.weights.all().iter().all(|m| m.values.iter().all(|x| x.is_finite())));
 }
 
 #[test]

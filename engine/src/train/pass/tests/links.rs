@@ -78,7 +78,7 @@ fn gradients_behind_and_before_a_link_equal_finite_differences() {
     assert!(error < TOLERANCE, "behind the link: {error:e}");
 
     // Before: by the embedding.
-    let mut found = zeros_of(pass.weights());
+    let mut found = pass.weights().zeros();
     pass.backward(&tape, &factors, &mut found);
     let mut expected = Vec::new();
     for at in 0..found.embedding.values.len() {

@@ -94,12 +94,6 @@ fn slices(sequences: &[Vec<u32>]) -> Vec<&[u32]> {
     sequences.iter().map(|ids| &ids[..]).collect()
 }
 
-fn zeros_of(weights: &Weights) -> Weights {
-    let zeros = |matrix: &Matrix| Ok::<_, Infallible>(Matrix::zeros(matrix.n_rows, matrix.n_cols));
-    let Ok(zeros) = weights.map(zeros);
-    zeros
-}
-
 /// Each weight with its name.
 fn named<T>(weights: &Weights<T>) -> Vec<(String, &T)> {
     const NAMES: [&str; 13] = [
@@ -151,7 +145,7 @@ fn worst(found: &Weights, expected: &Weights) -> (f64, String) {
 
 /// Gradients of all weights of the sum over `factors * y`.
 fn gradients(pass: &Pass, sequences: &[&[u32]], links: &[Option<&Link>], y: &[f32]) -> Weights {
-    let mut sums = zeros_of(pass.weights());
+    let mut sums = pass.weights().zeros();
     pass.backward(&pass.forward(sequences, links), y, &mut sums);
     sums
 }

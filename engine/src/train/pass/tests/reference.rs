@@ -57,7 +57,7 @@ fn found(pass: &Pass, ids: &[&[u32]], factors: &[f32]) -> Weights {
         let of = vector.iter().zip(factors);
         y.extend(of.map(|(v, f)| ((f64::from(*f) - f64::from(*v) * along) / length) as f32));
     }
-    let mut sums = zeros_of(pass.weights());
+    let mut sums = pass.weights().zeros();
     pass.backward(&tape, &y, &mut sums);
     sums
 }
