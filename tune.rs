@@ -192,9 +192,13 @@ impl Collection {
     }
 }
 
-/// What a link is bound to: all of a space but the model's name, which may be a path.
+/// What a link is bound to: a space without the model's name, which may be a path, and the width of codes.
 fn space_text(space: &Space) -> String {
-    Space { model: String::new(), ..space.clone() }.to_string()
+    let Space { fingerprint, document_prompt, link, full_width, .. } = space;
+    let link = link.as_deref().unwrap_or("none");
+    format!(
+        "model {fingerprint}, document prompt {document_prompt:?}, document link {link}, width {full_width}"
+    )
 }
 
 fn notes(report: &RungReport) -> std::collections::BTreeMap<String, String> {

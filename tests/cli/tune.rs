@@ -70,6 +70,11 @@ fn what_is_learnt_is_installed_used_measured_and_taken_back() {
     assert_eq!(answer["links"], json!(["again", "both", "tuned"]));
     let baked = place.json(&["tune", "bake", "queries", "--name", "again"]);
     assert_eq!(baked["link"], "again");
+    // The search width is no part of what a link is bound to.
+    assert_eq!(place.json(&["reindex", "--dims", "128"])["complete"], true);
+    place.json(&["tune", "install", "planted.safetensors", "--name", "later"]);
+    let narrow = place.json(&query);
+    assert_eq!(narrow["hits"][0]["id"], tuned["hits"][0]["id"], "{narrow}");
     place.run(&["tune", "install", "--none"]);
     // A collection of another model has another space.
     place.run(&["index", "set", "--collection", "other", "--model", "queries"]);

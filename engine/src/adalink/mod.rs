@@ -7,7 +7,8 @@
 //! - [`Data`] reads [`Query`]s with their answers; `split` deals them out; [`Documents`] is what they are
 //!   compared with.
 //! - [`tune`] climbs the `ladder`: `climb` learns each rung on one split (`target` and `loss` say for
-//!   what, `fit` and `adamw` how; [`Before`] is a model to be learnt through), and the `gate` decides whether any of them is worth having.
+//!   what, `fit` how; [`Before`] is a model to be learnt through), and the `gate` decides whether any of
+//!   them is worth having.
 //!
 //! It knows no stores: documents and vectors come in as matrices.
 
