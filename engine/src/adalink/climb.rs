@@ -2,10 +2,11 @@
 //! chosen by another.
 
 use super::documents::Documents;
-use super::fit::{Behind, Fitted, Place, Task, Training, fit};
+use super::fit::{Fitted, Task, Training, fit};
 use super::gate::{Measured, mean};
 use super::head::{dot, ridge};
 use super::ladder::{Options, Problem, Rung, Watch};
+use super::place::{Behind, Place};
 use super::query::Query;
 use super::split::Split;
 use super::target::{Targets, gather};

@@ -15,8 +15,8 @@ use std::fmt;
 
 use super::climb::{Candidate, Climb, ndcg_of};
 use super::documents::Documents;
-use super::fit::Place;
 use super::gate::{self, Delta, FEWEST_QUERIES, Measured, Reason, Verdict, mean};
+use super::place::Place;
 use super::query::Query;
 use super::split::{Deal, Split, deal, groups, is_seen};
 use super::{Adapter, Link};

@@ -7,14 +7,13 @@
 //! - [`Data`] reads [`Query`]s with their answers; `split` deals them out; [`Documents`] is what they are
 //!   compared with.
 //! - [`tune`] climbs the `ladder`: `climb` learns each rung on one split (`target` and `loss` say for
-//!   what, `fit` how; [`Before`] is a model to be learnt through), and the `gate` decides whether any of
+//!   what, `fit` how, `place` where: before a model or behind it), and the `gate` decides whether any of
 //!   them is worth having.
 //!
 //! It knows no stores: documents and vectors come in as matrices.
 
 mod adapter;
 mod algebra;
-mod before;
 mod clicks;
 mod climb;
 mod data;
@@ -26,6 +25,7 @@ mod head;
 mod ladder;
 mod link;
 mod loss;
+mod place;
 mod query;
 mod split;
 mod target;
@@ -36,14 +36,13 @@ mod reference;
 mod tests;
 
 pub use adapter::Adapter;
-pub use before::Before;
 pub use data::Data;
 pub use documents::{Documents, Form};
 pub use file::About;
-pub use fit::{LossOf, Place};
 pub use gate::{Delta, FEWEST_QUERIES, Reason, Verdict};
 pub use head::{Head, ridge};
 pub use ladder::{Model, Options, Problem, Report, Rung, RungReport, Step, Watch, measure, tune};
 pub use link::Link;
+pub use place::{Before, LossOf, Place};
 pub use query::{Part, Positive, Query, keep_known};
 pub use split::{Deal, Split};

@@ -2,6 +2,7 @@
 
 use super::super::documents::Form;
 use super::super::head::to_unit;
+use super::super::place::Behind;
 use super::super::query::{Positive, Query};
 use super::*;
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::super::documents::Form;
-use super::super::fit::LossOf;
 use super::super::head::to_unit;
+use super::super::place::LossOf;
 use super::super::query::Positive;
 use super::*;
 use crate::random::Random;

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::Link;
-use super::fit::{LossOf, Place};
+use super::{LossOf, Place};
+use crate::adalink::Link;
 use crate::package::{Config, Location, Matrix, Weights};
 use crate::train::Pass;
 use crate::{Precision, Result, Tokens};
@@ -141,10 +141,10 @@ impl Place for Before {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reference::random_link;
     use super::*;
     use crate::Embedder;
     use crate::adalink::Adapter;
+    use crate::adalink::reference::random_link;
 
     fn nano() -> (Embedder, Vec<Tokens>, Before) {
         let embedder = Embedder::open_in("nano", Some(Precision::F32)).unwrap();
@@ -164,7 +164,7 @@ mod tests {
         let served = embedder.embed_with(&tokens, &[Some(&adapter); 3], |_, _| true).unwrap();
         let mut learnt = before.vectors(&[0, 1, 2], &link).unwrap();
         for (served, learnt) in served.iter().zip(learnt.values.chunks_exact_mut(384)) {
-            super::super::head::to_unit(learnt);
+            crate::adalink::head::to_unit(learnt);
             let largest =
                 served.iter().zip(learnt).map(|(a, b)| (a - *b).abs()).fold(0.0, f32::max);
             assert!(largest < 1e-5, "{largest:e}");
