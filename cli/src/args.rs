@@ -494,6 +494,9 @@ pub(crate) struct Convert {
     /// The form of the matrices in a GGUF file; f32 if it is not said.
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) to: Option<GgufForm>,
+    /// That of the table of token vectors, more than half of a small model; as --to if it is not said.
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) table: Option<GgufForm>,
 }
 
 /// The form of numbers in a GGUF file.

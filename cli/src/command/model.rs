@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use gemmule::Embedder;
 use gemmule::engine::hub::{self, Progress, Settings, Stage};
 use gemmule::engine::model::{self, Balance, Verified};
-use gemmule::engine::package::export::{self, Dtype};
+use gemmule::engine::package::export::{self, Dtype, Formats};
 use gemmule::engine::package::{NANO, Package};
 use gemmule::engine::{Precision, package};
 use serde_json::{Value, json};
@@ -230,12 +230,17 @@ fn convert(flags: &Convert, output: &mut Output) -> anyhow::Result<Done> {
         bail!("{} is there already: name another, or remove it first", out.display());
     }
     let is_gguf = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-    match (is_gguf, flags.to) {
-        (true, to) => export::to_gguf(&flags.model, out, to.map_or(Dtype::F32, Into::into))?,
-        (false, None) => export::to_folder(&flags.model, out)?,
-        (false, Some(_)) => bail!(Usage(
-            "a folder is written in f32; --to goes with a file that ends in .gguf".to_owned()
-        )),
+    if is_gguf {
+        let mut formats = Formats::uniform(flags.to.map_or(Dtype::F32, Into::into));
+        formats.embedding = flags.table.map_or(formats.embedding, Into::into);
+        export::to_gguf(&flags.model, out, formats)?;
+    } else if flags.to.is_none() && flags.table.is_none() {
+        export::to_folder(&flags.model, out)?;
+    } else {
+        bail!(Usage(
+            "a folder is written in f32; --to and --table go with a file that ends in .gguf"
+                .to_owned()
+        ));
     }
     let n_bytes = size(out).with_context(|| format!("could not read {}", out.display()))?;
     if output.json {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use gemmule::adalink::{Adapter, Deal, Options, Rung, Step, Watch};
 use gemmule::engine::eval::{Beir, BeirDocument};
-use gemmule::engine::package::export::{self, Dtype};
+use gemmule::engine::package::export::{self, Dtype, Formats};
 use gemmule::{Collection, Data, Database, Document};
 use serde_json::json;
 
@@ -208,7 +208,8 @@ fn bake(collection: &Collection, flags: &TuneBake, output: &mut Output) -> anyho
     let is_gguf = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     match (is_gguf, flags.to) {
         (true, to) => {
-            export::bake_to_gguf(model, &adapter, out, to.map_or(Dtype::F32, Into::into))?;
+            let formats = Formats::uniform(to.map_or(Dtype::F32, Into::into));
+            export::bake_to_gguf(model, &adapter, out, formats)?;
         }
         (false, None) => export::bake_to_folder(model, &adapter, &about, out)?,
         (false, Some(_)) => bail!(Usage(

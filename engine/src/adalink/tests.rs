@@ -99,7 +99,8 @@ fn a_baked_model_gives_what_the_adapter_gives() {
         let out = folder.path().join(i.to_string());
         export::bake_to_folder("nano", adapter, &About::default(), &out).unwrap();
         let gguf = folder.path().join(format!("{i}.gguf"));
-        export::bake_to_gguf("nano", adapter, &gguf, export::Dtype::F32).unwrap();
+        export::bake_to_gguf("nano", adapter, &gguf, export::Formats::uniform(export::Dtype::F32))
+            .unwrap();
         assert!(out.join("adapter.json").is_file());
         for path in [out, gguf] {
             let baked = Embedder::open_in(path.to_str().unwrap(), Some(Precision::F32)).unwrap();

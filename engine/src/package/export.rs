@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-pub use super::gguf::Dtype;
 use super::gguf::{self, names};
+pub use super::gguf::{Dtype, Formats};
 use super::source::EMBEDDING;
 use super::{LayerKind, Location, Matrix, Package, Source, Weights};
 use crate::adalink::{About, Adapter, Head, Link};
@@ -17,24 +17,24 @@ use crate::{Error, Result};
 /// Numbers that are held at once.
 const PART: usize = 1 << 20;
 
-/// Writes a model as one GGUF file that llama.cpp reads; matrices in `dtype`, norms in f32.
+/// Writes a model as one GGUF file that llama.cpp reads; norms in f32.
 ///
 /// # Errors
 /// As [`Package::open`]; [`Error::Io`] or [`Error::DiskFull`] if the file cannot be written, and
 /// [`Error::Package`] if the model has no `tokenizer.json`.
-pub fn to_gguf(model: &str, out: &Path, dtype: Dtype) -> Result<()> {
-    write_gguf(model, None, out, dtype)
+pub fn to_gguf(model: &str, out: &Path, formats: Formats) -> Result<()> {
+    write_gguf(model, None, out, formats)
 }
 
 /// As [`to_gguf`], of the model with an adapter in its weights: see [`bake_to_folder`].
 ///
 /// # Errors
 /// As [`to_gguf`]; [`Error::Adapter`] if it is of another width.
-pub fn bake_to_gguf(model: &str, adapter: &Adapter, out: &Path, dtype: Dtype) -> Result<()> {
-    write_gguf(model, Some(adapter), out, dtype)
+pub fn bake_to_gguf(model: &str, adapter: &Adapter, out: &Path, formats: Formats) -> Result<()> {
+    write_gguf(model, Some(adapter), out, formats)
 }
 
-fn write_gguf(model: &str, adapter: Option<&Adapter>, out: &Path, dtype: Dtype) -> Result<()> {
+fn write_gguf(model: &str, adapter: Option<&Adapter>, out: &Path, formats: Formats) -> Result<()> {
     let location = Location::find(model)?;
     let (package, source) = location.load()?;
     let adapted = Adapted::new(&source, &package, adapter)?;
@@ -59,7 +59,6 @@ fn write_gguf(model: &str, adapter: Option<&Adapter>, out: &Path, dtype: Dtype) 
         values.copy_from_slice(&adapted.rows(name, shape, rows)?.values);
         Ok(())
     };
-    let formats = gguf::Formats::uniform(dtype);
     gguf::write_package(out, &export, formats, &mut rows).map(|_| ())
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::package::Package;
-use crate::package::export::{self, Dtype};
+use crate::package::export::{self, Dtype, Formats};
 
 /// Package and vectors in f32.
 fn opened(model: &str) -> (Package, Vec<Vec<f32>>) {
@@ -16,7 +16,7 @@ fn a_gguf_file_in_f32_gives_the_vectors_of_its_folder() {
     // GGUF cannot say what is special in the other tiny model: a scale of its own for queries.
     let folder = tiny_with_image("mqa");
     let file = folder.path().join("model.gguf");
-    export::to_gguf(name(folder.path()), &file, Dtype::F32).unwrap();
+    export::to_gguf(name(folder.path()), &file, Formats::uniform(Dtype::F32)).unwrap();
     let (expected_package, expected) = opened(name(folder.path()));
     for way in ["made", "mapped"] {
         let (package, found) = opened(name(&file));
@@ -36,14 +36,14 @@ fn a_gguf_file_in_q8_0_is_near_its_source() {
     // Nano itself is Q8_0: rounded to f32 and back, its blocks are the same.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nano.gguf");
-    export::to_gguf("nano", &file, Dtype::Q8_0).unwrap();
+    export::to_gguf("nano", &file, Formats::uniform(Dtype::Q8_0)).unwrap();
     let worst = worst_distance(&opened(name(&file)).1, &opened("nano").1);
     println!("nano: distance at most {worst:.1e}");
     assert!(worst < 1e-5, "nano: {worst:e}");
 
     let folder = tiny("mqa");
     let file = folder.path().join("model.gguf");
-    export::to_gguf(name(folder.path()), &file, Dtype::Q8_0).unwrap();
+    export::to_gguf(name(folder.path()), &file, Formats::uniform(Dtype::Q8_0)).unwrap();
     let worst = worst_distance(&opened(name(&file)).1, &opened(name(folder.path())).1);
     println!("mqa: distance at most {worst:.1e}");
     assert!(worst > 1e-6 && worst < 0.1, "mqa: {worst:e}");
