@@ -1,5 +1,5 @@
-//! The linear algebra that tuning and training need, in f64: systems with a positive definite matrix, and the
-//! eigenvectors of a small symmetric one.
+//! The linear algebra that tuning and training need, in f64: systems with a positive definite matrix, the
+//! eigenvectors of a small symmetric one, the turn between two sets of vectors.
 //!
 //! The matrices are as large as a vector is wide, or as a few links have columns. Textbook methods:
 //! Cholesky, and Jacobi's rotations (Golub and Van Loan, Matrix Computations, 4.2 and 8.5).
@@ -89,6 +89,53 @@ pub(crate) fn eigen(a: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     (values, rows)
 }
 
+/// The turn that brings vectors nearest to others: the orthogonal `r` with the largest sum of `(r x) · y` over pairs
+/// (Schönemann 1966). Directions of `x` that no `y` answers go to what is left of the space of `y`.
+///
+/// `products`: the sum of `xᵢ yⱼ` over the pairs, `[n, m]`. Returns `[m, n]`; its rows are orthonormal if `m <= n`, else
+/// its columns.
+pub(crate) fn nearest_turn(products: &[f64], n: usize, m: usize) -> Vec<f64> {
+    let square: Vec<f64> = (0..n * n)
+        .into_par_iter()
+        .map(|k| dot(&products[k / n * m..][..m], &products[k % n * m..][..m]))
+        .collect();
+    let (_, from) = eigen(&square, n);
+    let mut to: Vec<Vec<f64>> = Vec::new(); // of each axis in `from`, where it goes
+    let mut bases = 0..m;
+    for axis in from.chunks_exact(n).take(m) {
+        let mut image = vec![0.0; m];
+        for (x, row) in axis.iter().zip(products.chunks_exact(m)) {
+            image.iter_mut().zip(row).for_each(|(sum, y)| *sum += x * y);
+        }
+        let mut image = beside(&to, image);
+        while image.is_none()
+            && let Some(base) = bases.next()
+        {
+            image = beside(&to, (0..m).map(|j| f64::from(u8::from(j == base))).collect());
+        }
+        to.extend(image);
+    }
+    let mut turn = vec![0.0; m * n];
+    for (axis, image) in from.chunks_exact(n).zip(&to) {
+        for (row, y) in turn.chunks_exact_mut(n).zip(image) {
+            row.iter_mut().zip(axis).for_each(|(sum, x)| *sum += y * x);
+        }
+    }
+    turn
+}
+
+/// The part of a vector that is orthogonal to others, at unit length; none if that is but rounding.
+fn beside(others: &[Vec<f64>], mut vector: Vec<f64>) -> Option<Vec<f64>> {
+    let whole = dot(&vector, &vector).sqrt();
+    // Twice is enough (Kahan): what the first time leaves by rounding, the second takes.
+    for other in others.iter().chain(others) {
+        let along = dot(other, &vector);
+        vector.iter_mut().zip(other).for_each(|(x, y)| *x -= along * y);
+    }
+    let length = dot(&vector, &vector).sqrt();
+    (length > 1e-6 * whole).then(|| vector.iter().map(|x| x / length).collect())
+}
+
 /// Turns the plane of `p` and `q` so that `a[p][q]` becomes 0.
 fn rotate(a: &mut [f64], vectors: &mut [f64], n: usize, p: usize, q: usize) {
     let off = a[p * n + q];
@@ -160,6 +207,51 @@ mod tests {
             for j in 0..n {
                 let expected = f64::from(u8::from(i == j));
                 assert!((dot(vector, &vectors[j * n..][..n]) - expected).abs() < 1e-10);
+            }
+        }
+    }
+
+    #[test]
+    fn a_turn_is_found_again_also_where_half_the_space_is_empty() {
+        let n = 12;
+        let mut random = Random::new(6);
+        let (_, turn) = eigen(&symmetric(n, 7), n);
+        for rank in [12, 7] {
+            let mut products = vec![0.0; n * n];
+            let (mut pairs, mut whole) = (Vec::new(), 0.0);
+            for _ in 0..2000 {
+                let x: Vec<f64> = (0..n).map(|_| random.normal()).collect();
+                let seen = |j: usize| if j < rank { dot(&turn[j * n..][..n], &x) } else { 0.0 };
+                let y: Vec<f64> = (0..n).map(seen).collect();
+                (0..n * n).for_each(|k| products[k] += x[k / n] * y[k % n]);
+                whole += dot(&y, &y);
+                pairs.push((x, y));
+            }
+            let found = nearest_turn(&products, n, n);
+            for k in 0..n * n {
+                let expected = f64::from(u8::from(k / n == k % n));
+                let along = dot(&found[k / n * n..][..n], &found[k % n * n..][..n]);
+                assert!((along - expected).abs() < 1e-10, "rank {rank}, rows {k}: {along}");
+            }
+            // No more than the length of y can be reached, and only by the turn that made it.
+            let along = |(x, y): &(Vec<f64>, Vec<f64>)| -> f64 {
+                (0..n).map(|j| y[j] * dot(&found[j * n..][..n], x)).sum()
+            };
+            let reached: f64 = pairs.iter().map(along).sum();
+            assert!(reached > 0.999 * whole, "rank {rank}: {reached} of {whole}");
+        }
+    }
+
+    #[test]
+    fn a_turn_into_a_narrower_or_wider_space_keeps_what_fits() {
+        for (n, m) in [(6, 4), (4, 6)] {
+            // Axis i of x answers axis i of y, the first ones most.
+            let mut products = vec![0.0; n * m];
+            (0..n.min(m)).for_each(|i| products[i * m + i] = 10.0 - i as f64);
+            let found = nearest_turn(&products, n, m);
+            for k in 0..m * n {
+                let expected = f64::from(u8::from(k / n == k % n));
+                assert!((found[k].abs() - expected).abs() < 1e-9, "{n} to {m}: {found:?}");
             }
         }
     }

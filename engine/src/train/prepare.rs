@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::checkpoint::failed_to_write;
 use super::data::{HeldOut, read};
-use super::recipe::Recipe;
+use super::recipe::{Recipe, Turn};
 use super::run::{Folders, write_file};
-use super::start::{Start, token_texts};
+use super::start::token_texts;
 use super::teacher::Teacher;
 use super::vocabulary::learn;
 use crate::package::Location;
@@ -21,8 +21,7 @@ pub(super) fn vocabulary(
     folders: &Folders,
     held_out: Option<&HeldOut>,
 ) -> Result<Option<Vec<u8>>> {
-    let Start::Random(random) = &recipe.start else { return Ok(None) };
-    let Some(vocab_size) = random.vocab_size else { return Ok(None) };
+    let Some(vocab_size) = recipe.start.vocab_size() else { return Ok(None) };
     let path = folders.out.join("tokenizer.json");
     if let Ok(json) = fs::read(&path) {
         return Ok(Some(json));
@@ -30,7 +29,7 @@ pub(super) fn vocabulary(
     let texts = texts(recipe, folders)?;
     let texts = texts.iter().filter(|text| !held_out.is_some_and(|held_out| held_out.has(text)));
     let texts: Vec<&str> = texts.map(String::as_str).collect();
-    let like = Location::find(&random.like)?.tokenizer_json()?;
+    let like = Location::find(recipe.start.model())?.tokenizer_json()?;
     let json = learn(&like, texts.into_iter(), vocab_size)?;
     write_file(&path, &json)?;
     Ok(Some(json))
@@ -55,7 +54,7 @@ pub(super) fn teacher(
         }
         (None, None, None) => return Ok(None),
     };
-    Teacher::read(&folder, source.rotate).map(Some)
+    Teacher::read(&folder, source.turn == Turn::Axes).map(Some)
 }
 
 fn embed(

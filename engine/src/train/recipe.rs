@@ -77,16 +77,26 @@ pub struct TeacherSource {
     /// a model, by name or path, which embeds the texts when the run begins.
     #[serde(default)]
     pub model: Option<String>,
-    /// Turn its vectors to their principal axes.
-    #[serde(default = "yes")]
-    pub rotate: bool,
+    /// How its vectors are turned.
+    #[serde(default)]
+    pub turn: Turn,
     /// Leave out pairs of which it has no vectors; else they are an error.
     #[serde(default)]
     pub leave_out_missing: bool,
 }
 
-fn yes() -> bool {
-    true
+/// A turn of the teacher's vectors, which changes no cosine between them.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// To their principal axes: for a student that knows nothing yet.
+    #[default]
+    Axes,
+    /// Towards the student's own vectors before the stage: for one that has learnt from this teacher, or
+    /// from another, in some turn of its own.
+    Student,
+    /// As they are.
+    None,
 }
 
 /// A part of a run, with one loss and one schedule.
@@ -123,6 +133,9 @@ pub struct Stage {
     /// Round matrices to these blocks in the pass, so that weights learn to be rounded.
     #[serde(default)]
     pub quantise: Option<Blocks>,
+    /// The table of token vectors to these; as the other matrices if it is not said.
+    #[serde(default)]
+    pub quantise_table: Option<Blocks>,
 }
 
 fn one() -> usize {

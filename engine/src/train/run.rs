@@ -25,9 +25,10 @@ use serde_json::json;
 
 use super::checkpoint::{Position, State, failed_to_write, read_weights, write_weights};
 use super::data::{Choice, Corpus, HeldOut, SetReport, mixed};
+use super::embed::units;
 use super::log::Log;
 use super::optimise::AdamW;
-use super::recipe::{Recipe, Stage};
+use super::recipe::{Recipe, Stage, Turn};
 use super::soup::soup;
 use super::start::Beginning;
 use super::stepper::Stepper;
@@ -40,6 +41,9 @@ use crate::{Error, Result};
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const RECIPE: &str = "recipe.json";
 const MODEL: &str = "model";
+
+/// Texts that say where a student stands, when its teacher turns to it.
+const TURN_TEXTS: usize = 4096;
 
 /// Where a run reads and writes.
 #[derive(Clone, Debug)]
@@ -103,7 +107,7 @@ pub fn train(
     let teacher = prepare::teacher(recipe, folders, vocabulary.as_deref())?;
     let mut beginning = recipe.start.open(recipe.seed, vocabulary, teacher.as_ref())?;
     set_widths(recipe, &mut beginning.package)?;
-    let run = Run { recipe, folders, beginning, teacher, held_out };
+    let mut run = Run { recipe, folders, beginning, teacher, held_out };
     let mut trained = Trained { model: folders.out.join(MODEL), n_tokens: 0, data: Vec::new() };
     for stage_idx in 0..recipe.stages.len() {
         run.stage(stage_idx, &mut trained, watch)?;
@@ -198,15 +202,17 @@ impl Run<'_> {
     }
 
     fn stage(
-        &self,
+        &mut self,
         stage_idx: usize,
         trained: &mut Trained,
         watch: &mut dyn FnMut(&Progress<'_>) -> bool,
     ) -> Result<()> {
-        let stage = &self.recipe.stages[stage_idx];
+        let recipe = self.recipe;
+        let stage = &recipe.stages[stage_idx];
         let n_mixtures = stage.mixtures.len().max(1);
-        let is_done = |mixture: &usize| self.result_path(stage_idx, *mixture).exists();
-        if (0..n_mixtures).all(|mixture| is_done(&mixture)) {
+        let is_todo = |mixture: &usize| !self.result_path(stage_idx, *mixture).exists();
+        let todo: Vec<usize> = (0..n_mixtures).filter(is_todo).collect();
+        if todo.is_empty() {
             return Ok(());
         }
         let corpus = self.read_corpus(stage_idx, stage)?;
@@ -216,14 +222,28 @@ impl Run<'_> {
         let reports = reports.unwrap_or_else(|_| unreachable!("numbers and strings are JSON"));
         write_file(&self.path(&format!("data-{stage_idx}.json")), &reports)?;
         let start = self.result(stage_idx)?;
+        self.turn_teacher(&corpus, &start)?;
         let mined = self.mined(stage_idx, stage, &corpus, &start)?;
-        for mixture in (0..n_mixtures).filter(|mixture| !is_done(mixture)) {
+        for mixture in todo {
             let stepper = Stepper::new(self.recipe, stage, mixture, &corpus, mined.as_deref());
             let weights = self.mixture((stage_idx, mixture), stepper, &start, trained, watch)?;
             let path = self.result_path(stage_idx, mixture);
             write_weights(&path, &self.beginning.package.config, &weights)?;
         }
         Ok(())
+    }
+
+    /// Turns the teacher to the student as it is before a stage, if the recipe asks for it.
+    fn turn_teacher(&mut self, corpus: &Corpus, start: &Weights) -> Result<()> {
+        let asked = self.recipe.teacher.as_ref().is_some_and(|source| source.turn == Turn::Student);
+        let Some(teacher) = self.teacher.as_mut().filter(|_| asked) else { return Ok(()) };
+        let config = &self.beginning.package.config;
+        let pass = super::Pass::new(config, start.clone(), self.recipe.arithmetic.into());
+        let every = corpus.texts.len().div_ceil(TURN_TEXTS).max(1);
+        let sample = (0..corpus.texts.len() as u32).step_by(every);
+        let sample: Vec<u32> = sample.filter(|&i| teacher.knows(corpus.texts.hash(i))).collect();
+        let hashes: Vec<u64> = sample.iter().map(|&i| corpus.texts.hash(i)).collect();
+        teacher.turn_to(&hashes, &units(&pass, &corpus.texts, &sample))
     }
 
     fn read_corpus(&self, stage_idx: usize, stage: &Stage) -> Result<Corpus> {

@@ -7,11 +7,11 @@ use super::checkpoint::State;
 use super::data::{Batches, Corpus, choose, mixed};
 use super::loss::{Examples, Teaching, loss};
 use super::optimise::{clip, follow, scale};
-use super::recipe::{Recipe, Stage};
+use super::recipe::{Blocks, Recipe, Stage};
 use super::teacher::Teacher;
 use crate::Result;
 use crate::package::export::Dtype;
-use crate::package::{Config, Weights, gguf};
+use crate::package::{Config, Matrix, Weights, gguf};
 
 /// What one step was.
 #[derive(Clone, Debug, Default)]
@@ -105,13 +105,19 @@ impl<'a> Stepper<'a> {
     /// Rounds matrices to the stage's blocks. The gradient is taken as if nothing were rounded
     /// (straight-through: Bengio et al. 2013), so it is that of the pass over rounded weights.
     fn round(&self, weights: &mut Weights) {
-        let Some(blocks) = self.stage.quantise else { return };
-        let matrices = weights.all_mut().into_iter().filter(|matrix| matrix.n_rows > 1);
-        for matrix in matrices {
+        let round = |matrix: &mut Matrix, blocks: Blocks| {
             let dtype = Dtype::from(blocks).that_fits(matrix.n_cols);
             let n_cols = matrix.n_cols;
             matrix.values.par_chunks_mut(n_cols).for_each(|row| gguf::round(dtype, row));
+        };
+        let Stage { quantise, quantise_table, .. } = self.stage;
+        if let Some(blocks) = quantise_table.or(*quantise) {
+            round(&mut weights.embedding, blocks);
         }
+        let Some(blocks) = quantise else { return };
+        // Norms stay as they are, and the table, the first of all, is done.
+        let matrices = weights.all_mut().into_iter().skip(1).filter(|matrix| matrix.n_rows > 1);
+        matrices.for_each(|matrix| round(matrix, *blocks));
     }
 
     /// The next step. If its loss or gradient is not finite, the state stays as it was.

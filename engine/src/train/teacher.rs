@@ -8,6 +8,9 @@
 //! by a principal component analysis without centring, which changes no cosine at full width and makes
 //! each prefix the best one of its width for the inner products of these vectors (Eckart and Young
 //! 1936): only then does it mean something that prefixes of the student are like prefixes of the teacher.
+//!
+//! A student that has learnt has a turn of its own; one that is told to match its teacher in another would first have
+//! to forget. So the teacher can also be turned towards the student, as near as a turn can bring it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,7 +22,7 @@ use half::f16;
 
 use super::data::text_hash;
 use crate::eval::lines::{for_each, problem_in};
-use crate::linear::eigen;
+use crate::linear::{eigen, nearest_turn};
 use crate::{Embedder, Error, NO_TASK, Result, npy};
 
 const VECTORS: &str = "vectors.npy";
@@ -34,17 +37,17 @@ pub struct Teacher {
     /// By the hash of the text.
     rows: HashMap<u64, u32>,
     vectors: Vec<f16>, // [n, dims], unit length
-    /// The principal axes, largest first, `[dims, dims]`; none if vectors stay as they are.
-    axes: Option<Vec<f32>>,
+    /// What turns them, `[dims after it, dims]`; none if they stay as they are.
+    turn: Option<Vec<f32>>,
 }
 
 impl Teacher {
-    /// Reads a teacher's folder. With `rotate`, vectors are turned to their principal axes.
+    /// Reads a teacher's folder. With `to_axes`, vectors are turned to their principal axes.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::File`] if the two files are not there, not whole, or not of the same
     /// texts; [`Error::Tensor`] if there is no memory.
-    pub fn read(folder: &Path, rotate: bool) -> Result<Teacher> {
+    pub fn read(folder: &Path, to_axes: bool) -> Result<Teacher> {
         let path = folder.join(TEXTS);
         let mut hashes = Vec::new();
         for_each(&path, "read the teacher's texts", |_, line| {
@@ -79,16 +82,34 @@ impl Teacher {
             vectors.extend(row.iter().map(|&x| f16::from_f32(x)));
         }
         let rows = hashes.into_iter().zip(0..).collect();
-        let mut teacher = Teacher { dims, rows, vectors, axes: None };
-        if rotate {
-            teacher.axes = Some(teacher.principal_axes()?.1);
+        let mut teacher = Teacher { dims, rows, vectors, turn: None };
+        if to_axes {
+            teacher.turn = Some(teacher.principal_axes()?.1);
         }
         Ok(teacher)
     }
 
-    /// The width of its vectors.
+    /// The width of its vectors, after their turn.
     pub fn dims(&self) -> usize {
-        self.dims
+        self.turn.as_ref().map_or(self.dims, |turn| turn.len() / self.dims)
+    }
+
+    /// Turns its vectors as near as can be to those of a student: `student` has the unit vectors of the texts with
+    /// these hashes, `[n, any width]`. It has then the student's width.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if there is no memory.
+    pub(super) fn turn_to(&mut self, hashes: &[u64], student: &[f32]) -> Result<()> {
+        self.turn = None;
+        let (n, width) = (hashes.len(), student.len() / hashes.len().max(1));
+        let Some(own) = self.vectors(hashes)?.filter(|_| width > 0) else { return Ok(()) };
+        let own = Tensor::from_vec(own, (n, self.dims), &Device::Cpu)?;
+        let student = Tensor::from_slice(student, (n, width), &Device::Cpu)?;
+        let products: Vec<f32> = own.t()?.matmul(&student)?.flatten_all()?.to_vec1()?;
+        let products: Vec<f64> = products.into_iter().map(f64::from).collect();
+        let turn = nearest_turn(&products, self.dims, width);
+        self.turn = Some(turn.into_iter().map(|x| x as f32).collect());
+        Ok(())
     }
 
     /// True if it has a vector of the text with this hash.
@@ -104,12 +125,12 @@ impl Teacher {
             let row = &self.vectors[row as usize * self.dims..][..self.dims];
             values.extend(row.iter().map(|x| x.to_f32()));
         }
-        let Some(axes) = self.axes.as_ref().filter(|_| !hashes.is_empty()) else {
+        let Some(turn) = self.turn.as_ref().filter(|_| !hashes.is_empty()) else {
             return Ok(Some(values));
         };
         let rows = Tensor::from_vec(values, (hashes.len(), self.dims), &Device::Cpu)?;
-        let axes = Tensor::from_slice(axes, (self.dims, self.dims), &Device::Cpu)?;
-        Ok(Some(rows.matmul(&axes.t()?)?.flatten_all()?.to_vec1()?))
+        let turn = Tensor::from_slice(turn, (self.dims(), self.dims), &Device::Cpu)?;
+        Ok(Some(rows.matmul(&turn.t()?)?.flatten_all()?.to_vec1()?))
     }
 
     /// The share of the squared length along each axis, and the axes as rows, largest first.
@@ -203,7 +224,7 @@ mod tests {
         let rows: Vec<Vec<f32>> =
             reference["rows"].as_array().unwrap().iter().map(numbers).collect();
         let vectors = rows.concat().into_iter().map(f16::from_f32).collect();
-        let teacher = Teacher { dims: 6, rows: HashMap::new(), vectors, axes: None };
+        let teacher = Teacher { dims: 6, rows: HashMap::new(), vectors, turn: None };
         let (shares, axes) = teacher.principal_axes().unwrap();
         for (found, expected) in shares.iter().zip(numbers(&reference["energies"])) {
             assert!((found - f64::from(expected)).abs() < 1e-5);
@@ -230,8 +251,8 @@ mod tests {
         let texts: Vec<&str> = names.iter().map(String::as_str).collect();
         let folder = folder(&rows, &texts);
         let hashes: Vec<u64> = texts.iter().map(|text| text_hash(text)).collect();
-        let of = |rotate| {
-            let teacher = Teacher::read(folder.path(), rotate).unwrap();
+        let of = |to_axes| {
+            let teacher = Teacher::read(folder.path(), to_axes).unwrap();
             teacher.vectors(&hashes).unwrap().unwrap()
         };
         let (plain, turned) = (of(false), of(true));
@@ -244,6 +265,35 @@ mod tests {
         };
         assert!(error(&turned, 8) < 1e-3, "{}", error(&turned, 8));
         assert!(error(&turned, 2) < error(&plain, 2) / 4.0);
+    }
+
+    #[test]
+    fn a_teacher_turns_to_a_student_that_knows_half_of_it() {
+        let mut random = crate::random::Random::new(3);
+        let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| random.normal() as f32).collect() };
+        let rows: Vec<Vec<f32>> = (0..200).map(|_| draw(8)).collect();
+        // The student's turn exchanges coordinates; it has but six, and errs.
+        let student: Vec<f32> = (rows.iter())
+            .flat_map(|row| {
+                let error = draw(6);
+                let mut row: Vec<f32> = (0..6).map(|d| row[7 - d] + 0.1 * error[d]).collect();
+                unit(&mut row);
+                row
+            })
+            .collect();
+        let names: Vec<String> = (0..200).map(|i| format!("text {i}")).collect();
+        let texts: Vec<&str> = names.iter().map(String::as_str).collect();
+        let folder = folder(&rows, &texts);
+        let hashes: Vec<u64> = texts.iter().map(|text| text_hash(text)).collect();
+        let mut teacher = Teacher::read(folder.path(), true).unwrap();
+        teacher.turn_to(&hashes, &student).unwrap();
+        assert_eq!(teacher.dims(), 6);
+        for (turned, row) in teacher.vectors(&hashes).unwrap().unwrap().chunks(6).zip(&rows) {
+            let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+            for d in 0..6 {
+                assert!((turned[d] - row[7 - d] / length).abs() < 0.1, "{turned:?} {row:?}");
+            }
+        }
     }
 
     #[test]

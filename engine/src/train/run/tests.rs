@@ -189,11 +189,18 @@ fn weights_learn_to_be_rounded() {
     rounded["steps"] = json!(40);
     let mut plain = rounded.clone();
     plain.as_object_mut().unwrap().remove("quantise");
+    let mut table = plain.clone();
+    table["quantise_table"] = json!("q4_0");
+    table["steps"] = json!(1);
     run(&recipe(vec![rounded]), data.path(), out.path()).unwrap();
-    let other = tempfile::tempdir().unwrap();
-    run(&recipe(vec![plain]), data.path(), other.path()).unwrap();
-    let (rounded, plain) = (losses(out.path()), losses(other.path()));
+    let losses_of = |stage| {
+        let out = tempfile::tempdir().unwrap();
+        run(&recipe(vec![stage]), data.path(), out.path()).unwrap();
+        losses(out.path())
+    };
+    let (rounded, plain, table) = (losses(out.path()), losses_of(plain), losses_of(table));
     assert_ne!(rounded[0], plain[0], "the first pass is over rounded weights");
+    assert!(table[0] != plain[0] && table[0] != rounded[0], "the table alone is another");
     assert!(rounded[35..].iter().sum::<f64>() < rounded[..5].iter().sum::<f64>());
 }
 
@@ -223,6 +230,42 @@ fn a_teacher_a_random_start_and_mined_negatives_work_together() {
     let mined = fs::read(out.path().join("mined-0.json")).unwrap();
     let (_, mined): (String, Vec<Vec<Vec<u32>>>) = serde_json::from_slice(&mined).unwrap();
     assert!(mined.iter().flatten().any(|negatives| negatives.len() == 2));
+}
+
+#[test]
+fn a_teacher_that_turns_to_the_student_agrees_with_it() {
+    let data = data();
+    // The student's own vectors, their numbers in another order: the same teacher but for a turn.
+    let teacher = tempfile::tempdir().unwrap();
+    let student = crate::Embedder::open(&reference("tiny/gqa").display().to_string()).unwrap();
+    let mut texts = Vec::new();
+    for file in ["a.jsonl", "b.jsonl"] {
+        for pair in crate::train::data::read(&data.path().join(file)).unwrap() {
+            texts.extend([pair.query, pair.positive].into_iter().chain(pair.negatives));
+        }
+    }
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    crate::train::Teacher::write(teacher.path(), &student, &texts, |_| true).unwrap();
+    let path = teacher.path().join("vectors.npy");
+    let mut reader = crate::npy::Reader::new(fs::File::open(&path).unwrap()).unwrap();
+    let (mut rows, mut row) = (Vec::new(), Vec::new());
+    while reader.next_row(&mut row).unwrap() {
+        rows.push(row.iter().rev().copied().collect());
+    }
+    crate::npy::write(&mut fs::File::create(&path).unwrap(), &rows, 16).unwrap();
+    let mut taught = stage();
+    taught["steps"] = json!(1);
+    taught["loss"] = json!({ "matching": {} });
+    let mut recipe = recipe(vec![taught]);
+    let mut first_loss = |turn: &str| {
+        let source = json!({ "folder": teacher.path(), "turn": turn });
+        recipe.teacher = serde_json::from_value(source).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        run(&recipe, data.path(), out.path()).unwrap();
+        losses(out.path())[0]
+    };
+    let (turned, other) = (first_loss("student"), first_loss("none"));
+    assert!(turned < 0.5 * other, "{turned} {other}");
 }
 
 #[test]
