@@ -5,10 +5,12 @@
 //!
 //! ```text
 //! row f16[full] -> mrl: cut to d, renormalise -> int8 codes[d] + scale -> graph over equal-code nodes
+//!                                                              (or bits of them, once the graph is built)
 //! query f32[full] -> the same cut -> walk over the graph -> best nodes -> full-width score -> hits
 //! ```
 //!
-//! - [`mrl`] cuts and quantises, [`score`] holds the dot products and the only unsafe code.
+//! - [`mrl`] cuts and quantises, `binary` makes bits of that, [`score`] holds the dot products and the only
+//!   unsafe code.
 //! - [`SegmentBuilder`] turns rows and older segments into one immutable segment, [`Built`] writes it,
 //!   [`Segment`] reads it where it lies; the layout is in `SEGMENT.md`.
 //! - [`scan`] scores rows that are not in a segment yet, with the same score.
@@ -16,6 +18,7 @@
 //! A score is a dot product: higher is closer, everywhere. It is always the full-width product of a
 //! row kept in f16 and a query in f32; the cut codes only choose which rows are scored.
 
+mod binary;
 mod error;
 mod exact;
 mod graph;
@@ -25,6 +28,7 @@ mod row_set;
 pub mod score;
 mod segment;
 
+pub use binary::BINARY_DIMS_MIN;
 pub use error::{Part, SegmentError};
 pub use exact::scan;
 pub use graph::{EF_CONSTRUCTION, EF_DEFAULT, M};

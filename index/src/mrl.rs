@@ -6,12 +6,46 @@
 //! zero; so codes lie in `-127..=127`, and `-128` never occurs. A zero row has scale 0. Codes that are
 //! kept get, once rounded, the scale that makes them a unit vector.
 //!
-//! Left out: binary codes and per-dimension scales.
+//! Left out: per-dimension scales. Binary codes are made from int8 codes (`binary.rs`).
+
+use std::fmt;
 
 use half::f16;
 
+use crate::binary::BINARY_DIMS_MIN;
+
 /// The largest magnitude of a code.
 const CODE_MAX: f32 = 127.0;
+
+/// What is kept of a cut row to choose the rows that are scored at full width. Its numbers are those of the
+/// format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Quant {
+    /// A byte a number.
+    #[default]
+    Int8 = 0,
+    /// A bit a number: whether it lies above the mean of its segment.
+    Binary = 1,
+}
+
+impl Quant {
+    /// Whether rows cut to `dims` numbers have codes of this kind.
+    pub fn takes(self, dims: usize) -> bool {
+        match self {
+            Quant::Int8 => dims >= 1,
+            Quant::Binary => dims >= BINARY_DIMS_MIN,
+        }
+    }
+}
+
+impl fmt::Display for Quant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Quant::Int8 => "int8",
+            Quant::Binary => "binary",
+        })
+    }
+}
 
 /// The int8 codes of a cut row and their one scale: `x[i]` is about `codes[i] * scale`.
 #[derive(Clone, Debug, PartialEq)]

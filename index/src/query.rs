@@ -20,6 +20,7 @@ pub struct Shape {
 #[derive(Clone, Debug)]
 pub struct Query {
     full: Vec<f32>,    // [full]
+    cut: Vec<f32>,     // [dims], unit length
     codes: QueryCodes, // [dims]
 }
 
@@ -30,8 +31,9 @@ impl Query {
     /// If `dims` is 0 or larger than `full.len()`.
     pub fn new(full: &[f32], dims: usize) -> Query {
         assert!(dims > 0, "a query has at least one dimension");
-        let codes = mrl::quantise(&mrl::cut(full, dims));
-        Query { full: full.to_vec(), codes: QueryCodes::new(codes) }
+        let cut = mrl::cut(full, dims);
+        let codes = QueryCodes::new(mrl::quantise(&cut));
+        Query { full: full.to_vec(), cut, codes }
     }
 
     /// The widths this query was prepared for.
@@ -42,6 +44,11 @@ impl Query {
     /// The full-width vector, `[full]`.
     pub fn full(&self) -> &[f32] {
         &self.full
+    }
+
+    /// Its first numbers at unit length, `[dims]`.
+    pub(crate) fn cut(&self) -> &[f32] {
+        &self.cut
     }
 
     pub(crate) fn codes(&self) -> &QueryCodes {

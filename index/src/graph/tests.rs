@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mrl;
-use crate::score::{CodeRows, QueryCodes};
+use crate::score::{CodeRows, QueryCodes, Scorer};
 
 const NO_LIMIT: usize = usize::MAX;
 
@@ -33,19 +33,20 @@ fn a_walk_along_a_path_finds_its_end() {
     let links = lists.concat();
     let graph = Graph::new(&[10], &offsets, &links);
     let query = query(&[-1.0, 0.1]);
+    let scorer = Scorer::Int8(codes, &query);
     let limits = Limits { ef: 3, compared: NO_LIMIT };
-    let walked = walk(graph, codes, &query, limits, |_| true);
+    let walked = walk(graph, &scorer, limits, |_| true);
     assert_eq!(walked.best, [9, 8, 7]);
     assert!(!walked.gave_up && !walked.complete);
 
-    let walked = walk(graph, codes, &query, limits, |node| node % 4 == 0);
+    let walked = walk(graph, &scorer, limits, |node| node % 4 == 0);
     assert_eq!(walked.best, [8, 4, 0], "unwanted nodes are walked through");
     assert!(walked.complete);
 
-    let walked = walk(graph, codes, &query, Limits { ef: 3, compared: 4 }, |_| true);
+    let walked = walk(graph, &scorer, Limits { ef: 3, compared: 4 }, |_| true);
     assert!(walked.gave_up && walked.compared < 8);
 
-    let walked = walk(graph, codes, &query, Limits { ef: 10, compared: NO_LIMIT }, |_| true);
+    let walked = walk(graph, &scorer, Limits { ef: 10, compared: NO_LIMIT }, |_| true);
     assert_eq!((walked.best.len(), walked.complete), (10, true));
 }
 
@@ -57,7 +58,7 @@ fn every_built_graph_reaches_all_its_nodes() {
         let frozen = build(codes, None, 3, &|| false).unwrap();
         let graph = Graph::new(&frozen.layer_nodes, &frozen.list_offsets, &frozen.links);
         let limits = Limits { ef: n, compared: NO_LIMIT };
-        let walked = walk(graph, codes, &query(&[0.3, 0.7]), limits, |_| true);
+        let walked = walk(graph, &Scorer::Int8(codes, &query(&[0.3, 0.7])), limits, |_| true);
         assert_eq!(walked.best.len(), n);
         assert!(walked.complete);
     }
@@ -94,7 +95,7 @@ fn threads_that_insert_at_once_lose_no_node() {
     let in_order: Vec<i8> = frozen.order.iter().flat_map(place).copied().collect();
     let scales: Vec<f32> = frozen.order.iter().map(|node| scales[*node as usize]).collect();
     let codes = CodeRows::new(&in_order, &scales, DIMS);
-    let walked = walk(graph, codes, &query(&[0.5; DIMS]), limits, |_| true);
+    let walked = walk(graph, &Scorer::Int8(codes, &query(&[0.5; DIMS])), limits, |_| true);
     assert!(walked.complete && walked.best.len() == 12_000);
     assert!(frozen.n_mended < 60, "{} links were mended", frozen.n_mended);
     for list in frozen.list_offsets.windows(2) {

@@ -11,7 +11,7 @@ use std::cell::Cell;
 
 use super::Graph;
 use super::pool::{Pool, rank};
-use crate::score::{CodeRows, QueryCodes, prefetch};
+use crate::score::{Scorer, prefetch};
 
 /// How far a walk may go.
 #[derive(Clone, Copy, Debug)]
@@ -69,11 +69,10 @@ impl Scratch {
     }
 }
 
-/// Walks towards `query` and returns the best nodes that `wanted` accepts.
+/// Walks towards the query of `scorer` and returns the best nodes that `wanted` accepts.
 pub(crate) fn walk(
     graph: Graph<'_>,
-    codes: CodeRows<'_>,
-    query: &QueryCodes,
+    scorer: &Scorer<'_>,
     limits: Limits,
     wanted: impl FnMut(u32) -> bool,
 ) -> Walked {
@@ -82,7 +81,7 @@ pub(crate) fn walk(
     if scratch.visited.len() < n_words {
         scratch.visited.resize(n_words, 0);
     }
-    let walked = walk_with(&mut scratch, graph, codes, query, limits, wanted);
+    let walked = walk_with(&mut scratch, graph, scorer, limits, wanted);
     scratch.clear();
     SCRATCH.set(Some(scratch));
     walked
@@ -91,8 +90,7 @@ pub(crate) fn walk(
 fn walk_with(
     scratch: &mut Scratch,
     graph: Graph<'_>,
-    codes: CodeRows<'_>,
-    query: &QueryCodes,
+    scorer: &Scorer<'_>,
     limits: Limits,
     mut wanted: impl FnMut(u32) -> bool,
 ) -> Walked {
@@ -103,7 +101,7 @@ fn walk_with(
         return walked;
     }
     scratch.pool.reset(ef);
-    for (score, node) in descend(scratch, graph, codes, query, &mut walked.compared) {
+    for (score, node) in descend(scratch, graph, scorer, &mut walked.compared) {
         if scratch.first_time(node) {
             scratch.pool.offer(score, node, &mut wanted);
         }
@@ -124,7 +122,7 @@ fn walk_with(
         if let Some(next) = scratch.pool.peek() {
             prefetch(graph.links(next));
         }
-        codes.score_many(&scratch.fresh, query, &mut scratch.scores);
+        scorer.score_many(&scratch.fresh, &mut scratch.scores);
         walked.compared += scratch.fresh.len();
         for (node, score) in scratch.fresh.iter().zip(&scratch.scores) {
             scratch.pool.offer(*score, *node, &mut wanted);
@@ -141,19 +139,18 @@ fn walk_with(
 fn descend(
     scratch: &mut Scratch,
     graph: Graph<'_>,
-    codes: CodeRows<'_>,
-    query: &QueryCodes,
+    scorer: &Scorer<'_>,
     compared: &mut usize,
 ) -> [(f32, u32); 2] {
     let scores = &mut scratch.scores;
-    codes.score_many(&[0], query, scores);
+    scorer.score_many(&[0], scores);
     *compared += 1;
     let entry = (scores[0], 0);
     let mut here = entry;
     for first_list in graph.upper_layers() {
         loop {
             let links = graph.upper_links(first_list, here.1);
-            codes.score_many(links, query, scores);
+            scorer.score_many(links, scores);
             *compared += links.len();
             let scored = scores.iter().copied().zip(links.iter().copied());
             match scored.max_by_key(|(score, node)| rank(*score, *node)) {

@@ -1,4 +1,4 @@
-//! AVX2 with FMA and F16C: f16 rows eight numbers a step, int8 codes sixteen, widened to 16 bits.
+//! AVX2 with FMA and F16C: f16 rows eight numbers a step, int8 codes sixteen, widened to 16 bits, bits 256.
 #![expect(
     unsafe_code,
     reason = "vector loads through pointers; a call that needs the token's proof"
@@ -7,6 +7,8 @@
 use std::arch::x86_64::*;
 
 use half::f16;
+
+use super::bits::PLANES;
 
 /// Proof that this processor has AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
@@ -29,6 +31,12 @@ impl Avx2 {
     pub(super) fn dot_i8_x4(self, rows: [&[i8]; 4], query: &[i8]) -> [i32; 4] {
         // SAFETY: `self` proves that the processor has the features the function is compiled for.
         unsafe { dot_i8_x4(rows, query) }
+    }
+
+    /// The sums of a query's levels, kept as planes, where each of four rows has a bit.
+    pub(super) fn dot_bits_x4(self, rows: [&[u64]; 4], planes: &[u64]) -> [i32; 4] {
+        // SAFETY: `self` proves that the processor has the features the function is compiled for.
+        rows.map(|row| unsafe { dot_bits(row, planes) })
     }
 }
 
@@ -102,4 +110,56 @@ fn dot_i8_x4(rows: [&[i8]; 4], query: &[i8]) -> [i32; 4] {
 fn widen(codes: &[i8; 16]) -> __m256i {
     // SAFETY: sixteen codes are 16 readable bytes, and an unaligned load is allowed anywhere.
     _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(codes.as_ptr().cast()) })
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_bits(row: &[u64], planes: &[u64]) -> i32 {
+    assert_eq!(planes.len(), PLANES * row.len(), "a query of another width");
+    let mut sum = _mm256_setzero_si256();
+    for at in (0..row.len()).step_by(4) {
+        let bits = load(&row[at..]);
+        // From the highest plane, which counts negative, down, doubling on the way.
+        let mut levels = _mm256_setzero_si256();
+        for plane in (0..PLANES).rev() {
+            let query = load(&planes[plane * row.len()..][..row.len()][at..]);
+            let count = count_ones(_mm256_and_si256(bits, query));
+            levels = if plane == PLANES - 1 {
+                _mm256_sub_epi64(levels, count)
+            } else {
+                _mm256_add_epi64(_mm256_add_epi64(levels, levels), count)
+            };
+        }
+        sum = _mm256_add_epi64(sum, levels);
+    }
+    let mut lanes = [0i64; 4];
+    // SAFETY: four i64 are 32 writable bytes, and an unaligned store is allowed anywhere.
+    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
+    lanes.iter().sum::<i64>() as i32
+}
+
+/// The first four words, zeros where there are fewer.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn load(words: &[u64]) -> __m256i {
+    let mut four = [0u64; 4];
+    let words = words.first_chunk::<4>().unwrap_or_else(|| {
+        four[..words.len()].copy_from_slice(words);
+        &four
+    });
+    // SAFETY: four words are 32 readable bytes, and an unaligned load is allowed anywhere.
+    unsafe { _mm256_loadu_si256(words.as_ptr().cast()) }
+}
+
+/// The number of bits set in each word: each half of a byte is looked up, bytes are added up.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn count_ones(words: __m256i) -> __m256i {
+    let of_half = _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    let of_half = _mm256_broadcastsi128_si256(of_half);
+    let half = _mm256_set1_epi8(0x0f);
+    let low = _mm256_and_si256(words, half);
+    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(words), half);
+    let low = _mm256_shuffle_epi8(of_half, low);
+    let bytes = _mm256_add_epi8(low, _mm256_shuffle_epi8(of_half, high));
+    _mm256_sad_epu8(bytes, _mm256_setzero_si256())
 }

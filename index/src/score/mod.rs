@@ -1,4 +1,4 @@
-//! Dot products over rows: f32, int8, and f16 rows against an f32 query.
+//! Dot products over rows: f32, int8, bits, and f16 rows against an f32 query.
 //!
 //! [`scalar`] is the definition; everything else is tested against it. One pair of f32 or int8 rows
 //! goes to simsimd. Where its grain or its precision is wrong the code is ours: simsimd accumulates
@@ -15,6 +15,7 @@ pub mod scalar;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bits;
 mod portable;
 
 use std::sync::OnceLock;
@@ -23,6 +24,8 @@ use half::f16;
 use simsimd::SpatialSimilarity;
 
 use crate::mrl::Codes;
+
+pub(crate) use bits::{BitQuery, BitRows, N_EXTRA_WORDS, words_of};
 
 /// How many rows ahead of the one being scored are asked from memory.
 const PREFETCH_ROWS: usize = 16;
@@ -139,6 +142,17 @@ impl<'a> CodeRows<'a> {
         self.scales.len()
     }
 
+    /// Numbers in a row.
+    pub(crate) fn dims(&self) -> usize {
+        self.dims
+    }
+
+    /// The numbers that a row's codes stand for, `[dims]`.
+    pub(crate) fn unit(&self, idx: u32) -> impl Iterator<Item = f32> + use<'a> {
+        let scale = self.scales[idx as usize];
+        self.codes(idx).iter().map(move |code| f32::from(*code) * scale)
+    }
+
     pub(crate) fn codes(&self, idx: u32) -> &'a [i8] {
         &self.codes[idx as usize * self.dims..][..self.dims]
     }
@@ -178,6 +192,26 @@ impl<'a> CodeRows<'a> {
             );
         }
         scores.truncate(idxs.len());
+    }
+}
+
+/// Codes of either kind and a query made ready for them: what walks and scans score with.
+pub(crate) enum Scorer<'a> {
+    Int8(CodeRows<'a>, &'a QueryCodes),
+    Binary(BitRows<'a>, BitQuery),
+}
+
+impl Scorer<'_> {
+    /// Puts the score of each row of `idxs` into `scores`, in the same order.
+    ///
+    /// # Panics
+    /// If a row does not exist or the query has another width.
+    #[inline]
+    pub(crate) fn score_many(&self, idxs: &[u32], scores: &mut Vec<f32>) {
+        match self {
+            Scorer::Int8(rows, query) => rows.score_many(idxs, query, scores),
+            Scorer::Binary(rows, query) => rows.score_many(idxs, query, scores),
+        }
     }
 }
 

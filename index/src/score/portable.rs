@@ -1,7 +1,9 @@
-//! f16 rows on any processor: widen a block, then sum in lanes that compilers vectorise.
+//! Any processor. f16 rows: widen a block, then sum in lanes that compilers vectorise. Bits: count them.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+
+use super::bits::PLANES;
 
 /// Numbers widened at once; `half` uses the processor's own conversion where it has one.
 const BLOCK: usize = 64;
@@ -25,4 +27,16 @@ pub(crate) fn dot_f16(row: &[f16], query: &[f32]) -> f32 {
         tail += wide_tail.iter().zip(query_tail).map(|(a, b)| a * b).sum::<f32>();
     }
     sums.iter().sum::<f32>() + tail
+}
+
+/// The sum of the levels, kept as planes, where a row has a bit.
+pub(crate) fn dot_bits(row: &[u64], planes: &[u64]) -> i32 {
+    assert_eq!(planes.len(), PLANES * row.len(), "a query of another width");
+    let mut sum = 0;
+    for (plane, query) in planes.chunks_exact(row.len()).enumerate() {
+        let bits = row.iter().zip(query).map(|(row, query)| (row & query).count_ones() as i32);
+        let weighted = bits.sum::<i32>() << plane;
+        sum += if plane == PLANES - 1 { -weighted } else { weighted };
+    }
+    sum
 }

@@ -16,3 +16,9 @@ pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
 pub fn dot_f16(row: &[f16], query: &[f32]) -> f32 {
     row.iter().zip(query).map(|(a, b)| a.to_f32() * b).sum()
 }
+
+/// The sum of the levels where a row has a bit; bits and levels beyond the shorter of both are left out.
+pub fn dot_bits(row: &[u64], levels: &[i8]) -> i32 {
+    let bits = row.iter().flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1));
+    bits.zip(levels).filter(|(is_set, _)| *is_set).map(|(_, level)| i32::from(*level)).sum()
+}

@@ -46,6 +46,92 @@ fn int8_products_are_exact() {
     }
 }
 
+/// Every instruction set with a product of bits that this processor has.
+fn bit_isas() -> Vec<(&'static str, bits::BitIsa)> {
+    let mut isas = vec![("portable", bits::BitIsa::Portable)];
+    #[cfg(target_arch = "x86_64")]
+    {
+        isas.extend(avx2::Avx2::new().map(|isa| ("avx2", bits::BitIsa::Avx2(isa))));
+        isas.extend(avx512::Popcount::new().map(|isa| ("avx512", bits::BitIsa::Avx512(isa))));
+    }
+    isas
+}
+
+#[test]
+fn four_products_of_bits_are_exact_wherever_their_rows_lie() {
+    let pool: Vec<u64> = (0..40u64).map(|i| (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    let levels: Vec<i8> = numbers(13, 64 * 20).iter().map(|x| (x * 7.4).round() as i8).collect();
+    assert!(levels.contains(&7) && levels.contains(&-7));
+    for n_words in 1..=20 {
+        for shift in [0, 1, 3, 7] {
+            // Rows in no order, one of them twice.
+            let rows = [5usize, 0, 11, 5].map(|row| &pool[shift + row..][..n_words]);
+            let levels = &levels[shift..][..64 * n_words - 8 * shift];
+            let expected = rows.map(|row| scalar::dot_bits(row, levels));
+            let planes = bits::planes(levels);
+            for (name, isa) in bit_isas() {
+                let found = bits::dot_bits_x4(isa, rows, &planes);
+                assert_eq!(found, expected, "{name}, {n_words} words, shifted by {shift}");
+            }
+        }
+    }
+}
+
+#[test]
+fn products_of_bits_are_exact_at_the_ends_of_the_range_and_the_largest_width() {
+    for level in [7i8, -7] {
+        let n = crate::segment::MAX_WIDTH;
+        let (levels, row) = (vec![level; n], vec![u64::MAX; words_of(n)]);
+        for (name, isa) in bit_isas() {
+            let found = bits::dot_bits_x4(isa, [&row; 4], &bits::planes(&levels));
+            assert_eq!(found, [i32::from(level) * n as i32; 4], "{name}");
+        }
+    }
+}
+
+#[test]
+fn many_rows_of_bits_score_as_one_by_one() {
+    let dims = 130;
+    let codes: Vec<u64> = (0..9 * 4u64)
+        .map(|i| match i % 4 {
+            // The last word of bits has but two, the one behind it a factor and a product with the mean.
+            2 => i % 3,
+            3 => u64::from((0.01 * i as f32).to_bits()) | u64::from((-0.5f32).to_bits()) << 32,
+            _ => (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        })
+        .collect();
+    let rows = BitRows::new(&codes, dims);
+    let rest = numbers(9, dims);
+    let largest = rest.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    let step = largest / 7.0;
+    let levels: Vec<i8> = rest.iter().map(|x| (x / step).round() as i8).collect();
+    let sum: i32 = levels.iter().map(|level| i32::from(*level)).sum();
+    let query = BitQuery::new(&rest, 0.25);
+    let mut scores = vec![1.0; 3];
+    let idxs = [8u32, 0, 3, 3, 1, 7, 2, 2, 6];
+    for n in 0..=idxs.len() {
+        let idxs = &idxs[..n];
+        rows.score_many(idxs, &query, &mut scores);
+        let expected = idxs.iter().map(|idx| {
+            let dot = scalar::dot_bits(&codes[*idx as usize * 4..][..3], &levels);
+            let factor = 0.01 * (*idx * 4 + 3) as f32;
+            0.25 - 0.5 + (2 * dot - sum) as f32 * step * factor
+        });
+        assert_eq!(scores, expected.collect::<Vec<f32>>(), "{n} rows");
+    }
+}
+
+#[test]
+fn a_query_that_is_not_finite_counts_no_bits() {
+    let codes = [u64::MAX, u64::from(1.0f32.to_bits()) | u64::from(0.5f32.to_bits()) << 32];
+    for bad in [f32::NAN, f32::INFINITY] {
+        let query = BitQuery::new(&[[bad; 32], [1.0; 32]].concat(), 0.0);
+        let mut scores = Vec::new();
+        BitRows::new(&codes, 64).score_many(&[0], &query, &mut scores);
+        assert_eq!(scores, [0.5]);
+    }
+}
+
 /// Every instruction set that this processor has.
 fn isas() -> Vec<(&'static str, Isa)> {
     let mut isas = vec![("portable", Isa::Portable)];

@@ -8,8 +8,10 @@ use super::built::Built;
 use super::format;
 use super::nodes::{Coded, Nodes};
 use super::{MAX_ROWS, MAX_WIDTH, Segment};
+use crate::binary::BINARY_DIMS_MIN;
 use crate::error::{Part, SegmentError};
 use crate::graph::{self, Donor, M};
+use crate::mrl::Quant;
 use crate::query::{RowId, Shape};
 use crate::row_set::RowSet;
 
@@ -24,6 +26,7 @@ const DONOR_DEAD: usize = 32;
 /// 256 numbers, one thread; each further thread takes a byte a node).
 pub struct SegmentBuilder<'a> {
     pub(super) shape: Shape,
+    pub(super) quant: Quant,
     pub(super) seed: u64,
     pub(super) ids: Vec<u64>,
     fresh: Vec<f16>, // [fresh rows, full]
@@ -69,7 +72,19 @@ impl<'a> SegmentBuilder<'a> {
         assert!((1..=shape.full).contains(&shape.dims), "codes are cut to 1..=full numbers");
         assert!(shape.full <= MAX_WIDTH, "rows have at most {MAX_WIDTH} numbers");
         let (ids, fresh, runs, sections) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        SegmentBuilder { shape, seed, ids, fresh, runs, sections }
+        SegmentBuilder { shape, quant: Quant::default(), seed, ids, fresh, runs, sections }
+    }
+
+    /// Says what codes keep of a number; int8 unless told otherwise. The graph is the same with either.
+    ///
+    /// # Panics
+    /// If `dims` is below [`BINARY_DIMS_MIN`] and `quant` binary.
+    #[must_use]
+    pub fn quant(mut self, quant: Quant) -> Self {
+        let dims = self.shape.dims;
+        assert!(quant.takes(dims), "binary codes of {dims} numbers, fewer than {BINARY_DIMS_MIN}");
+        self.quant = quant;
+        self
     }
 
     /// Adds a fresh row at full width, as it is to be kept.
@@ -96,7 +111,8 @@ impl<'a> SegmentBuilder<'a> {
     /// Adds the rows of another segment that are `live`, or all of them. They are read where they lie,
     /// now and until the new segment is written.
     ///
-    /// Its codes and graph are taken over if `dims` is the same and they are sound, else made anew.
+    /// Its graph and int8 codes are taken over if `dims` is the same and they are sound, else made anew.
+    /// Of binary codes the rows are coded again: with other rows the mean is another.
     ///
     /// # Errors
     /// If its ids or rows are damaged; then nothing is added. All of them are read to find out.

@@ -6,16 +6,20 @@ use bytemuck::cast_slice;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::build::SegmentBuilder;
+use super::codes::Codes;
 use super::curve::{Curve, Rows, Subject};
 use super::format::{
-    self, CODES, Entry, Header, IDS, LINKS, LIST_OFFSETS, NODE_OFFSETS, NODE_ROWS, ROWS, SCALES,
+    self, CODES, Entry, Header, IDS, LINKS, LIST_OFFSETS, MEAN, NODE_OFFSETS, NODE_ROWS, ROWS,
+    SCALES,
 };
 use super::nodes::Nodes;
 use super::{Graph, NodeRows};
+use crate::binary::{self, Binary};
 use crate::error::Part;
 use crate::graph::{EF_CONSTRUCTION, Frozen, M};
+use crate::mrl::Quant;
 use crate::query::Shape;
-use crate::score::CodeRows;
+use crate::score::{BitRows, CodeRows};
 
 /// Bytes whose checksum is computed between two looks at the flag that cancels a build.
 const BYTES_BETWEEN_LOOKS: usize = 1 << 20;
@@ -27,13 +31,53 @@ const BYTES_BETWEEN_LOOKS: usize = 1 << 20;
 pub struct Built<'a> {
     from: SegmentBuilder<'a>,
     frozen: Frozen,
-    codes: Vec<i8>,   // [n_nodes, dims]
-    scales: Vec<f32>, // [n_nodes]
+    codes: Owned,
     node_offsets: Vec<u32>,
     node_rows: Vec<u32>,
     head: Vec<u8>,
     table: Vec<Entry>,
     curve: Curve,
+}
+
+/// The codes of nodes in their final order.
+enum Owned {
+    Int8 {
+        codes: Vec<i8>,   // [n_nodes, dims]
+        scales: Vec<f32>, // [n_nodes]
+    },
+    Binary(Binary),
+}
+
+impl Owned {
+    fn new(nodes: &Nodes, order: &[u32], shape: Shape, quant: Quant) -> Owned {
+        if quant == Quant::Binary {
+            return Owned::Binary(binary::encode(nodes.rows(), order));
+        }
+        let dims = shape.dims;
+        let mut codes = Vec::with_capacity(nodes.codes.len());
+        let in_order = order.iter().map(|node| *node as usize);
+        in_order.clone().for_each(|node| codes.extend(&nodes.codes[node * dims..][..dims]));
+        let scales = in_order.map(|node| nodes.scales[node]).collect();
+        Owned::Int8 { codes, scales }
+    }
+
+    fn codes(&self, dims: usize) -> Codes<'_> {
+        match self {
+            Owned::Int8 { codes, scales } => Codes::Int8(CodeRows::new(codes, scales, dims)),
+            Owned::Binary(Binary { mean, codes }) => Codes::Binary(BitRows::new(codes, dims), mean),
+        }
+    }
+
+    /// The bytes of a part that holds codes or belongs to them.
+    fn bytes(&self, part: Part) -> &[u8] {
+        match (self, part) {
+            (Owned::Int8 { codes, .. }, CODES) => cast_slice(codes),
+            (Owned::Int8 { scales, .. }, SCALES) => cast_slice(scales),
+            (Owned::Binary(Binary { codes, .. }), CODES) => cast_slice(codes),
+            (Owned::Binary(Binary { mean, .. }), MEAN) => cast_slice(mean),
+            _ => unreachable!("{part} does not belong to these codes"),
+        }
+    }
 }
 
 /// Why a build has no result.
@@ -49,18 +93,13 @@ impl<'a> Built<'a> {
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Option<Self> {
         let (node_offsets, node_rows) = rows_by_node(&nodes.node_of_row, &frozen.order);
-        let dims = from.shape.dims;
-        let mut codes = Vec::with_capacity(nodes.codes.len());
-        let in_order = frozen.order.iter().map(|node| *node as usize);
-        in_order.clone().for_each(|node| codes.extend(&nodes.codes[node * dims..][..dims]));
-        let scales = in_order.map(|node| nodes.scales[node]).collect();
+        let codes = Owned::new(&nodes, &frozen.order, from.shape, from.quant);
         drop(nodes);
         let (head, table, curve) = (Vec::new(), Vec::new(), Curve::default());
-        let mut built =
-            Built { from, frozen, codes, scales, node_offsets, node_rows, head, table, curve };
+        let mut built = Built { from, frozen, codes, node_offsets, node_rows, head, table, curve };
         built.curve = built.measure_recall(cancelled)?;
         let sections = built.from.sections.iter().map(|(part, _)| *part);
-        let parts: Vec<Part> = format::OWN.into_iter().chain(sections).collect();
+        let parts: Vec<Part> = format::own(built.from.quant).into_iter().chain(sections).collect();
         let mut end = format::head_bytes(parts.len()) as u64;
         for part in parts {
             let (length, checksum) = built.measure(part, cancelled).ok()?;
@@ -103,8 +142,9 @@ impl<'a> Built<'a> {
     fn header(&self) -> Header {
         Header {
             n_rows: self.from.ids.len(),
-            n_nodes: self.scales.len(),
+            n_nodes: self.frozen.order.len(),
             shape: self.from.shape,
+            quant: self.from.quant,
             m: M as u32,
             ef_construction: EF_CONSTRUCTION as u32,
             n_links: self.frozen.links.len(),
@@ -121,7 +161,7 @@ impl<'a> Built<'a> {
         let Frozen { layer_nodes, list_offsets, links, .. } = &self.frozen;
         let subject = Subject {
             graph: Graph::new(layer_nodes, list_offsets, links),
-            codes: CodeRows::new(&self.codes, &self.scales, dims),
+            codes: self.codes.codes(dims),
             node_rows,
             node_of_row: &node_rows.node_of_row(),
             rows: Rows::new(full, self.from.slices()),
@@ -163,8 +203,7 @@ impl<'a> Built<'a> {
     ) -> Result<(), E> {
         match part {
             IDS => take(cast_slice(&self.from.ids)),
-            CODES => take(cast_slice(&self.codes)),
-            SCALES => take(cast_slice(&self.scales)),
+            CODES | SCALES | MEAN => take(self.codes.bytes(part)),
             NODE_OFFSETS => take(cast_slice(&self.node_offsets)),
             NODE_ROWS => take(cast_slice(&self.node_rows)),
             LIST_OFFSETS => take(cast_slice(&self.frozen.list_offsets)),

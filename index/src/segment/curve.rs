@@ -14,10 +14,11 @@ use half::f16;
 use rayon::prelude::*;
 
 use super::NodeRows;
+use super::codes::Codes;
 use crate::exact::Best;
 use crate::graph::{EF_DEFAULT, Graph, Limits, walk};
 use crate::query::{Query, RowId};
-use crate::score::{CodeRows, dot_f16};
+use crate::score::dot_f16;
 
 /// The `ef` of each entry of a curve.
 pub(crate) const LADDER: [usize; 10] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384];
@@ -120,7 +121,7 @@ type Found = [Vec<u32>; LADDER.len()];
 /// What is measured: a sealed segment, or one that is built and not yet written.
 pub(super) struct Subject<'a> {
     pub(super) graph: Graph<'a>,
-    pub(super) codes: CodeRows<'a>,
+    pub(super) codes: Codes<'a>,
     pub(super) node_rows: NodeRows<'a>,
     /// `[n_rows]`
     pub(super) node_of_row: &'a [u32],
@@ -194,10 +195,10 @@ impl Subject<'_> {
     /// Walks at each `ef` and adds what was found.
     fn count(&self, sample: &Sample, found: &mut Found) {
         let own = self.node_of_row[sample.row.0 as usize];
+        let scorer = self.codes.scorer(&sample.query);
         for (found, ef) in found.iter_mut().zip(LADDER) {
             let limits = Limits { ef, compared: usize::MAX };
-            let walked =
-                walk(self.graph, self.codes, sample.query.codes(), limits, |node| node != own);
+            let walked = walk(self.graph, &scorer, limits, |node| node != own);
             let mut n_left = K as u32;
             for (found, node) in found.iter_mut().zip(walked.best) {
                 let scores = self.node_rows.of(node).iter().map(|row| {

@@ -4,8 +4,11 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use super::curve::{Curve, LADDER};
+use crate::binary::BINARY_DIMS_MIN;
 use crate::error::{Part, SegmentError};
+use crate::mrl::Quant;
 use crate::query::Shape;
+use crate::score::{N_EXTRA_WORDS, words_of};
 
 /// The first bytes of every segment.
 pub(crate) const MAGIC: [u8; 8] = *b"GEMMSEG\0";
@@ -27,15 +30,24 @@ pub(crate) const PADDING: [u8; ALIGN as usize] = [0; ALIGN as usize];
 pub(crate) const IDS: Part = Part(*b".ids");
 pub(crate) const CODES: Part = Part(*b".cod");
 pub(crate) const SCALES: Part = Part(*b".scl");
+pub(crate) const MEAN: Part = Part(*b".mea");
 pub(crate) const NODE_OFFSETS: Part = Part(*b".nof");
 pub(crate) const NODE_ROWS: Part = Part(*b".nro");
 pub(crate) const LIST_OFFSETS: Part = Part(*b".lof");
 pub(crate) const LINKS: Part = Part(*b".lnk");
 pub(crate) const ROWS: Part = Part(*b".row");
 
+/// How many parts are the index's own.
+pub(crate) const N_OWN: usize = 8;
+
 /// The parts of the index itself, in the order of the table.
-pub(crate) const OWN: [Part; 8] =
-    [IDS, CODES, SCALES, NODE_OFFSETS, NODE_ROWS, LIST_OFFSETS, LINKS, ROWS];
+pub(crate) fn own(quant: Quant) -> [Part; N_OWN] {
+    let beside_codes = match quant {
+        Quant::Int8 => SCALES,
+        Quant::Binary => MEAN,
+    };
+    [IDS, CODES, beside_codes, NODE_OFFSETS, NODE_ROWS, LIST_OFFSETS, LINKS, ROWS]
+}
 
 // Offsets of the header's fields, each from the one before.
 const AT_MAGIC: usize = 0;
@@ -50,8 +62,9 @@ const AT_DIMS: usize = AT_FULL + 4;
 const AT_M: usize = AT_DIMS + 4;
 const AT_EF_CONSTRUCTION: usize = AT_M + 4;
 const AT_N_LAYERS: usize = AT_EF_CONSTRUCTION + 4;
-const AT_ZERO: usize = AT_N_LAYERS + 4;
-const AT_N_LINKS: usize = AT_ZERO + 4;
+const AT_QUANT: usize = AT_N_LAYERS + 4;
+const AT_ZERO: usize = AT_QUANT + 1;
+const AT_N_LINKS: usize = AT_ZERO + 3;
 const AT_N_MENDED: usize = AT_N_LINKS + 8;
 const AT_SEED: usize = AT_N_MENDED + 8;
 const AT_RECALL: usize = AT_SEED + 8;
@@ -73,6 +86,7 @@ pub(crate) struct Header {
     pub(crate) n_rows: usize,
     pub(crate) n_nodes: usize,
     pub(crate) shape: Shape,
+    pub(crate) quant: Quant,
     pub(crate) m: u32,
     pub(crate) ef_construction: u32,
     pub(crate) n_links: usize,
@@ -94,8 +108,9 @@ impl Header {
         let (n_rows, n_nodes) = (self.n_rows as u64, self.n_nodes as u64);
         match part {
             IDS => 8 * n_rows,
-            CODES => n_nodes * self.shape.dims as u64,
+            CODES => n_nodes * code_bytes(self.shape.dims, self.quant) as u64,
             SCALES => 4 * n_nodes,
+            MEAN => 4 * self.shape.dims as u64,
             NODE_OFFSETS => 4 * (n_nodes + 1),
             NODE_ROWS => 4 * n_rows,
             LIST_OFFSETS => 4 * (self.n_lists() as u64 + 1),
@@ -103,6 +118,14 @@ impl Header {
             ROWS => 2 * n_rows * self.shape.full as u64,
             other => unreachable!("{other} is not a part of the index"),
         }
+    }
+}
+
+/// Bytes of a node in the part of codes.
+pub(crate) fn code_bytes(dims: usize, quant: Quant) -> usize {
+    match quant {
+        Quant::Int8 => dims,
+        Quant::Binary => 8 * (words_of(dims) + N_EXTRA_WORDS),
     }
 }
 
@@ -146,6 +169,7 @@ pub(crate) fn write(header: &Header, table: &[Entry], file_bytes: u64, head: &mu
     put_u32(AT_FULL, header.shape.full);
     put_u32(AT_DIMS, header.shape.dims);
     put_u32(AT_N_LAYERS, header.layer_nodes.len());
+    put(AT_QUANT, &[header.quant as u8]);
     put(AT_MAGIC, &MAGIC);
     put(AT_VERSION, &VERSION.to_le_bytes());
     put(AT_FILE_BYTES, &file_bytes.to_le_bytes());
@@ -194,7 +218,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Header, Vec<Entry>), SegmentError> {
         return Err(SegmentError::Length { expected: file_bytes, found });
     }
     let n_parts = u32_at(fixed, AT_N_PARTS) as usize;
-    check("n_parts", n_parts, OWN.len()..=MAX_PARTS, "8 to 256")?;
+    check("n_parts", n_parts, N_OWN..=MAX_PARTS, "8 to 256")?;
     let head = bytes.get(..head_bytes(n_parts)).ok_or_else(|| truncated(head_bytes(n_parts)))?;
     let (expected, found) = (u64_at(fixed, AT_CHECKSUM), checksum_of(head));
     if expected != found {
@@ -207,10 +231,19 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Header, Vec<Entry>), SegmentError> {
 
 fn read_header(fixed: &[u8; HEADER_BYTES]) -> Result<Header, SegmentError> {
     let count = |at: usize| u32_at(fixed, at) as usize;
+    let quant = match fixed[AT_QUANT] {
+        0 => Quant::Int8,
+        1 => Quant::Binary,
+        found => {
+            let (field, rule) = ("quant", "0 (int8) or 1 (binary)");
+            return Err(SegmentError::Field { field, rule, found: u64::from(found) });
+        }
+    };
     let header = Header {
         n_rows: count(AT_N_ROWS),
         n_nodes: count(AT_N_NODES),
         shape: Shape { full: count(AT_FULL), dims: count(AT_DIMS) },
+        quant,
         m: u32_at(fixed, AT_M),
         ef_construction: u32_at(fixed, AT_EF_CONSTRUCTION),
         n_links: usize::try_from(u64_at(fixed, AT_N_LINKS)).unwrap_or(usize::MAX),
@@ -229,6 +262,9 @@ fn read_header(fixed: &[u8; HEADER_BYTES]) -> Result<Header, SegmentError> {
     check("n_nodes", n_nodes, n_rows.min(1)..=n_rows, "1 to n_rows, or both are 0")?;
     check("full", header.shape.full, 1..=MAX_WIDTH, "1 to 65535")?;
     check("dims", header.shape.dims, 1..=header.shape.full, "1 to full")?;
+    if quant == Quant::Binary {
+        check("dims", header.shape.dims, BINARY_DIMS_MIN..=MAX_WIDTH, "64 or more for bits")?;
+    }
     check("n_links", header.n_links, 0..=u32::MAX as usize, "below 2^32")?;
     let n_layers = n_nodes.min(1)..=n_nodes.min(1) * MAX_LAYERS;
     check("n_layers", count(AT_N_LAYERS), n_layers, "1 to 16, or 0 without nodes")?;
@@ -254,6 +290,7 @@ fn read_table(
 ) -> Result<Vec<Entry>, SegmentError> {
     let mut entries: Vec<Entry> = Vec::with_capacity(table.len() / ENTRY_BYTES);
     let mut end = head_bytes;
+    let own = own(header.quant);
     for (idx, line) in table.chunks_exact(ENTRY_BYTES).enumerate() {
         let entry = Entry {
             part: Part(array(line, IN_TAG)),
@@ -270,7 +307,7 @@ fn read_table(
         };
         equal("zero", 0, u64::from(u32_at(line, IN_ZERO)))?;
         equal("offset", align(end), entry.offset)?;
-        match OWN.get(idx) {
+        match own.get(idx) {
             Some(own) => {
                 equal("tag", tag_number(*own), tag_number(part))?;
                 equal("length", header.own_bytes(*own), entry.length)?;

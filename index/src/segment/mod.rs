@@ -10,6 +10,7 @@
 mod build;
 mod built;
 mod bytes;
+mod codes;
 mod curve;
 mod format;
 mod nodes;
@@ -24,11 +25,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Part, SegmentError};
 use crate::graph::Graph;
+use crate::mrl::Quant;
 use crate::query::{RowId, Shape};
-use crate::score::CodeRows;
+use crate::score::{BitRows, CodeRows};
 use bytes::Bytes;
+use codes::Codes;
 use format::{
-    CODES, Entry, Header, IDS, LINKS, LIST_OFFSETS, NODE_OFFSETS, NODE_ROWS, ROWS, SCALES,
+    CODES, Entry, Header, IDS, LINKS, LIST_OFFSETS, MEAN, NODE_OFFSETS, NODE_ROWS, ROWS, SCALES,
 };
 
 pub use build::SegmentBuilder;
@@ -44,7 +47,7 @@ pub struct Segment {
     table: Vec<Entry>,
     /// For each part, its checksum's verdict on first use.
     verdicts: Vec<OnceLock<Result<(), SegmentError>>>,
-    /// Whether the graph and the rows of its nodes can be walked.
+    /// Whether the graph, the rows of its nodes and what its codes are counted from can be relied on.
     walkable: OnceLock<Result<(), SegmentError>>,
     /// The node of each row, from the rows of each node; made on first use.
     node_of_row: OnceLock<Vec<u32>>,
@@ -156,6 +159,11 @@ impl Segment {
         self.header.shape
     }
 
+    /// What its codes keep of a number.
+    pub fn quant(&self) -> Quant {
+        self.header.quant
+    }
+
     /// Counts and sizes.
     pub fn stats(&self) -> SegmentStats {
         let header = &self.header;
@@ -203,7 +211,7 @@ impl Segment {
     /// # Errors
     /// If they are not what was written. The checksum is computed when a section is first asked for.
     pub fn section(&self, tag: [u8; 4]) -> Result<Option<&[u8]>, SegmentError> {
-        let sections = format::OWN.len()..;
+        let sections = format::N_OWN..;
         let found = self.table[sections.clone()].iter().position(|entry| entry.part.0 == tag);
         let Some(idx) = found.map(|position| position + sections.start) else {
             return Ok(None);
@@ -215,7 +223,7 @@ impl Segment {
 
     /// The bytes of a section as they are, damaged or not, for saving what is still good in them.
     pub fn section_as_is(&self, tag: [u8; 4]) -> Option<&[u8]> {
-        let mut sections = self.table[format::OWN.len()..].iter();
+        let mut sections = self.table[format::N_OWN..].iter();
         let entry = sections.find(|entry| entry.part.0 == tag)?;
         Some(self.bytes.numbers(entry.offset, entry.end()))
     }
@@ -226,11 +234,21 @@ impl Segment {
 
     /// The numbers of one of the index's own parts; their count was checked when opening.
     fn part<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(&self, part: Part) -> &[T] {
-        let idx = format::OWN.iter().position(|own| *own == part).expect("one of the index's own");
+        let own = format::own(self.header.quant);
+        let idx = own.iter().position(|own| *own == part).expect("one of the index's own");
         self.bytes.numbers(self.table[idx].offset, self.table[idx].end())
     }
 
-    fn codes(&self) -> CodeRows<'_> {
+    fn codes(&self) -> Codes<'_> {
+        let dims = self.header.shape.dims;
+        match self.header.quant {
+            Quant::Int8 => Codes::Int8(self.int8_codes()),
+            Quant::Binary => Codes::Binary(BitRows::new(self.part(CODES), dims), self.part(MEAN)),
+        }
+    }
+
+    /// The codes of a segment that has int8 codes.
+    fn int8_codes(&self) -> CodeRows<'_> {
         CodeRows::new(self.part(CODES), self.part(SCALES), self.header.shape.dims)
     }
 
@@ -247,9 +265,13 @@ impl Segment {
         self.node_of_row.get_or_init(|| rows().node_of_row())
     }
 
-    /// Checks all that a walk relies on, so that it can index without a second look.
+    /// Checks all that a walk relies on, so that it can index without a second look; and the mean of
+    /// binary codes, since with another no code means what it did.
     fn check_graph(&self) -> Result<(), SegmentError> {
-        self.check([NODE_OFFSETS, NODE_ROWS, LIST_OFFSETS, LINKS])?;
+        self.check([MEAN, NODE_OFFSETS, NODE_ROWS, LIST_OFFSETS, LINKS])?;
+        if self.header.quant == Quant::Binary {
+            check_mean(self.part(MEAN))?;
+        }
         let (header, n_rows) = (&self.header, self.header.n_rows as u32);
         let node_offsets: &[u32] = self.part(NODE_OFFSETS);
         check_offsets(NODE_OFFSETS, node_offsets, header.n_rows, 1)?;
@@ -342,6 +364,14 @@ fn check_offsets(
         }
     }
     Ok(())
+}
+
+/// Checks that a mean is one of rows of at most unit length.
+fn check_mean(mean: &[f32]) -> Result<(), SegmentError> {
+    match mean.iter().position(|x| !(-1.01..=1.01).contains(x)) {
+        None => Ok(()),
+        Some(at) => Err(content(MEAN, "between -1 and 1", at, u64::from(mean[at].to_bits()))),
+    }
 }
 
 /// Checks that numbers, the first of which is entry `first`, are below `limit`.

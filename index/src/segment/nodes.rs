@@ -13,8 +13,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::format::{CODES, SCALES};
 use super::{Graph, NodeRows, Segment};
 use crate::graph::GONE;
-use crate::mrl;
-use crate::query::Shape;
+use crate::mrl::{self, Quant};
+use crate::query::{RowId, Shape};
 use crate::score::CodeRows;
 
 /// Rows that are quantised together, between two looks at the flag that cancels a build.
@@ -31,22 +31,40 @@ pub(super) struct Nodes {
     first_with: HashMap<u64, u32>,    // by the hash of codes and scale
 }
 
-/// The parts of a sealed segment that spare quantising its rows again.
+/// The parts of a sealed segment that spare quantising its rows and linking them again.
 pub(super) struct Coded<'a> {
     pub(super) graph: Graph<'a>,
     rows: NodeRows<'a>,
-    codes: CodeRows<'a>,
-    scales: &'a [f32],
-    n_rows: usize,
+    segment: &'a Segment,
 }
 
 impl<'a> Coded<'a> {
     /// The codes and graph of a segment; `None` if they have another width or are damaged.
     pub(super) fn of(segment: &'a Segment, shape: Shape) -> Option<Coded<'a>> {
         let (graph, rows) = (segment.shape() == shape).then(|| segment.graph())??;
-        segment.check([CODES, SCALES]).ok()?;
-        let (codes, scales) = (segment.codes(), segment.part(SCALES));
-        Some(Coded { graph, rows, codes, scales, n_rows: segment.len() })
+        if segment.quant() == Quant::Int8 {
+            segment.check([CODES, SCALES]).ok()?;
+        }
+        Some(Coded { graph, rows, segment })
+    }
+
+    /// Shows the int8 codes and the scale of each place, in order, until `each` says that it is enough:
+    /// those kept, or those of the place's first row.
+    fn each(&self, each: &mut dyn FnMut(u32, &[i8], f32) -> Option<()>) -> Option<()> {
+        let places = 0..self.graph.n_nodes() as u32;
+        if self.segment.quant() == Quant::Int8 {
+            let (codes, scales) = (self.segment.int8_codes(), self.segment.part::<f32>(SCALES));
+            return places
+                .zip(scales)
+                .try_for_each(|(at, scale)| each(at, codes.codes(at), *scale));
+        }
+        let (mut cut, mut codes) = (Vec::new(), vec![0; self.segment.shape().dims]);
+        for place in places {
+            let row = self.segment.row(RowId(self.rows.of(place)[0]));
+            let scale = mrl::encode_row(row, &mut cut, &mut codes);
+            each(place, &codes, scale)?;
+        }
+        Some(())
     }
 }
 
@@ -117,25 +135,26 @@ impl Nodes {
         first_row: usize,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Option<Vec<u32>> {
-        let mut new_row = vec![GONE; coded.n_rows];
+        let mut new_row = vec![GONE; coded.segment.len()];
         live.iter().cloned().flatten().zip(first_row as u32..).for_each(|(old, new)| {
             new_row[old as usize] = new;
         });
-        let mut nodes = Vec::with_capacity(coded.scales.len());
-        for (place, scale) in coded.scales.iter().enumerate() {
-            if place % ROWS_AT_ONCE == 0 && cancelled() {
+        let mut nodes = Vec::with_capacity(coded.graph.n_nodes());
+        coded.each(&mut |place, codes, scale| {
+            if (place as usize).is_multiple_of(ROWS_AT_ONCE) && cancelled() {
                 return None;
             }
-            let rows = coded.rows.of(place as u32).iter().map(|row| new_row[*row as usize]);
+            let rows = coded.rows.of(place).iter().map(|row| new_row[*row as usize]);
             let mut rows = rows.filter(|row| *row != GONE).peekable();
             if rows.peek().is_none() {
                 nodes.push(GONE);
-                continue;
+                return Some(());
             }
-            let (node, is_new) = self.node(coded.codes.codes(place as u32), *scale);
+            let (node, is_new) = self.node(codes, scale);
             rows.for_each(|row| self.node_of_row[row as usize] = node);
             nodes.push(if is_new { node } else { GONE });
-        }
+            Some(())
+        })?;
         Some(nodes)
     }
 

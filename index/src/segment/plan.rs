@@ -4,7 +4,7 @@
 //! and walks in memory order at random: only their ratios matter.
 
 use super::curve::Effort;
-use crate::query::{Plan, Shape};
+use crate::query::Plan;
 
 /// Nodes that a walk scores for each node it keeps, unless rows are few.
 const COMPARED_PER_EF: f64 = 16.0;
@@ -25,11 +25,18 @@ struct Costs {
     row: f64,
 }
 
+/// Bytes of a row's code and of the row at full width.
+#[derive(Clone, Copy)]
+pub(super) struct Widths {
+    pub(super) code_bytes: usize,
+    pub(super) row_bytes: usize,
+}
+
 impl Costs {
-    fn new(shape: Shape) -> Costs {
+    fn new(widths: Widths) -> Costs {
         // A miss of the cache, then line by line.
         let scored = |bytes: usize| 40.0 + 0.16 * bytes as f64;
-        let (code, row) = (scored(shape.dims), scored(2 * shape.full));
+        let (code, row) = (scored(widths.code_bytes), scored(widths.row_bytes));
         Costs { walked: code + 30.0, code, row }
     }
 }
@@ -50,9 +57,9 @@ pub(super) fn plan(
     n_rows: usize,
     k: usize,
     effort: Effort,
-    shape: Shape,
+    widths: Widths,
 ) -> Planned {
-    let costs = Costs::new(shape);
+    let costs = Costs::new(widths);
     let n = n_among as f64;
     let compared = COMPARED_ABOVE + COMPARED_PER_EF * effort.ef as f64 * n_rows as f64 / n.max(1.0);
     let rescore = costs.row * effort.depth as f64;
@@ -80,7 +87,7 @@ mod tests {
 
     fn chosen(n_among: usize, n_rows: usize, k: usize) -> Plan {
         let effort = Effort { ef: 100, depth: 50 };
-        plan(n_among, n_rows, k, effort, Shape { full: 768, dims: 256 }).plan
+        plan(n_among, n_rows, k, effort, Widths { code_bytes: 256, row_bytes: 1536 }).plan
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Segment {
     pub(super) fn scan_codes(&self, asked: Asked<'_>, depth: usize) -> Found {
         let Asked { query, k, among } = asked;
         let n_among = among.map_or(self.len(), RowSet::len);
-        let (codes, node_of_row) = (self.codes(), self.node_of_row());
+        let (scorer, node_of_row) = (self.codes().scorer(query), self.node_of_row());
         let task = |range: Range<usize>| {
             let rows: Vec<RowId> = match among {
                 None => range.map(|row| RowId(row as u32)).collect(),
@@ -57,7 +57,7 @@ impl Segment {
             };
             let nodes: Vec<u32> = rows.iter().map(|row| node_of_row[row.0 as usize]).collect();
             let mut scores = Vec::with_capacity(rows.len());
-            codes.score_many(&nodes, query.codes(), &mut scores);
+            scorer.score_many(&nodes, &mut scores);
             scores.into_iter().zip(rows).collect::<Vec<(f32, RowId)>>()
         };
         let mut coded = self.in_tasks(n_among, task, |mut a, b| {

@@ -5,11 +5,11 @@ use rayon::prelude::*;
 
 use super::Segment;
 use super::curve::Effort;
-use super::format::ROWS;
-use super::plan::plan;
+use super::format::{ROWS, code_bytes};
+use super::plan::{Widths, plan};
 use crate::exact::Best;
 use crate::graph::{Limits, walk};
-use crate::query::{Found, Plan, Query, RowId, Scored, Search};
+use crate::query::{Found, Plan, Query, RowId, Scored, Search, Shape};
 use crate::row_set::RowSet;
 use crate::score::{dot_f16, prefetch};
 
@@ -52,7 +52,7 @@ impl Segment {
         if self.graph().is_none() {
             return self.scan_rows(asked);
         }
-        let mut planned = plan(n_among, self.len(), k, effort, self.shape());
+        let mut planned = plan(n_among, self.len(), k, effort, self.widths());
         if asked.among.is_none() && matches!(how, Search::Graph { .. }) {
             planned.plan = Plan::Walk;
         }
@@ -92,12 +92,10 @@ impl Segment {
         let Asked { query, k, among } = asked;
         let limits = Limits { ef: effort.ef, compared: compared_max };
         let is_in = |row: &u32| among.is_none_or(|set| set.contains(RowId(*row)));
-        let (codes, query_codes) = (self.codes(), query.codes());
+        let scorer = self.codes().scorer(query);
         let walked = match among {
-            None => walk(graph, codes, query_codes, limits, |_| true),
-            Some(_) => {
-                walk(graph, codes, query_codes, limits, |node| node_rows.of(node).iter().any(is_in))
-            }
+            None => walk(graph, &scorer, limits, |_| true),
+            Some(_) => walk(graph, &scorer, limits, |node| node_rows.of(node).iter().any(is_in)),
         };
         if walked.gave_up {
             return Err(walked.compared);
@@ -111,6 +109,11 @@ impl Segment {
         }
         let hits = hits(self.score_rows(&rows, query, k));
         Ok(Found { hits, compared: walked.compared, exact: walked.complete, plan: Plan::Walk })
+    }
+
+    fn widths(&self) -> Widths {
+        let Shape { full, dims } = self.shape();
+        Widths { code_bytes: code_bytes(dims, self.quant()), row_bytes: 2 * full }
     }
 
     /// The best of rows that lie anywhere in memory, by their scores at full width.

@@ -1,5 +1,6 @@
 //! Segments written, opened and searched. Damaged ones are in `tests/damage.rs`.
 
+mod binary;
 mod curve;
 mod damage;
 mod merge;

@@ -213,7 +213,7 @@ fn few_left_of_a_donor_are_found_all_the_same() {
 fn damage_in_rows_is_refused_and_damage_elsewhere_is_healed() {
     let bytes = bytes(SHAPE, 120);
     let sound = open(bytes.clone()).unwrap();
-    for part in format::OWN {
+    for part in format::own(Quant::Int8) {
         let entry = sound.table.iter().find(|entry| entry.part == part).unwrap();
         let mut bytes = bytes.clone();
         bytes[entry.offset as usize + 1] ^= 0x40;
