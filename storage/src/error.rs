@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use index::SegmentError;
+use index::{BINARY_DIMS_MIN, SegmentError};
 
 use crate::space::Space;
 
@@ -169,6 +169,11 @@ pub enum Error {
         /// Code width asked for.
         dims: usize,
     },
+    /// Vectors are cut to too few values for codes of a bit each.
+    Narrow {
+        /// Code width asked for.
+        dims: usize,
+    },
     /// A document cannot be stored as it is.
     Document {
         /// Its id (the start of it, if long).
@@ -239,6 +244,7 @@ impl Error {
                 | Error::LinkTooLarge { .. }
                 | Error::NoLink { .. }
                 | Error::Width { .. }
+                | Error::Narrow { .. }
                 | Error::Document { .. }
                 | Error::Filter { .. }
                 | Error::Row { .. }
@@ -281,9 +287,9 @@ impl Error {
             Error::Space { collection, existing, asked } if existing.agrees_with(asked) => {
                 write!(
                     f,
-                    "collection {collection:?} is searched at width {}, not {}; \
-                     reindex gives it another width without embedding anything",
-                    existing.dims, asked.dims
+                    "collection {collection:?} is searched by {} codes of width {}, not by {} ones of {}; \
+                     reindex gives it others without embedding anything",
+                    existing.quant, existing.dims, asked.quant, asked.dims
                 )
             }
             Error::LinkSpace { link, collection, made_for, found } => write!(
@@ -308,6 +314,10 @@ impl Error {
                 f,
                 "vectors of width {full_width} cannot be cut to {dims}: need 1 <= dims <= full width <= {}",
                 crate::space::MAX_FULL_WIDTH
+            ),
+            Error::Narrow { dims } => write!(
+                f,
+                "{dims} values are too few for binary codes: take at least {BINARY_DIMS_MIN}, or int8 codes"
             ),
             Error::Document { id, problem } => {
                 write!(f, "document {id:?} cannot be stored: {problem}")

@@ -210,6 +210,8 @@ pub(crate) fn damaged(tree: &Tree, number: u32) -> Result<Vec<(Key, String)>> {
 
 #[cfg(test)]
 mod tests {
+    use index::mrl::Quant;
+
     use super::*;
 
     fn space() -> Space {
@@ -220,6 +222,7 @@ mod tests {
             link: None,
             full_width: 8,
             dims: 4,
+            quant: Quant::default(),
         }
     }
 

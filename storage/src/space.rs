@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use bincode::de::Decoder;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
+use index::mrl::Quant;
 
 use crate::error::{Error, Result, RowProblem};
 use crate::write::check_vector;
@@ -17,10 +21,13 @@ const GIVEN: &str = "given, compared by cosine";
 /// bring it. So vectors that come out of a collection go into another as they are.
 const UNIT_TOLERANCE: f64 = 5e-4;
 
+/// In a record, the kind of codes stands above the 32 bits of their width: a record without a kind is one of int8.
+const QUANT_SHIFT: u32 = 32;
+
 /// Where vectors come from. Two vectors may be compared only if their spaces are the same.
 ///
 /// The order of the fields is the order in the collection's record.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Space {
     /// The model's name or path, for messages only.
     pub model: String,
@@ -34,14 +41,48 @@ pub struct Space {
     pub full_width: usize,
     /// Values of a vector that the graph's codes are cut to.
     pub dims: usize,
+    /// What codes keep of a value.
+    pub quant: Quant,
 }
 
+impl Encode for Space {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        let Space { model, fingerprint, document_prompt, link, full_width, dims, quant } = self;
+        (model, fingerprint, document_prompt, link, full_width).encode(encoder)?;
+        (*dims as u64 | (*quant as u64) << QUANT_SHIFT).encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for Space {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Space, DecodeError> {
+        let (model, fingerprint, document_prompt, link, full_width) = Decode::decode(decoder)?;
+        let codes = u64::decode(decoder)?;
+        let quant = match codes >> QUANT_SHIFT {
+            0 => Quant::Int8,
+            1 => Quant::Binary,
+            kind => {
+                let problem = format!("{kind} is no kind of codes that this version knows");
+                return Err(DecodeError::OtherString(problem));
+            }
+        };
+        let dims = (codes & u64::from(u32::MAX)) as usize;
+        Ok(Space { model, fingerprint, document_prompt, link, full_width, dims, quant })
+    }
+}
+
+bincode::impl_borrow_decode!(Space);
+
 impl Space {
-    /// True if vectors of both spaces may be compared and share segments: all but the model's name and the width of codes
-    /// is the same.
+    /// True if vectors of both spaces may be compared and share segments: all but the model's name and the codes is the
+    /// same.
     pub fn agrees_with(&self, other: &Space) -> bool {
-        let named = Space { model: other.model.clone(), dims: other.dims, ..self.clone() };
-        named == *other
+        let Space { model, dims, quant, .. } = other.clone();
+        Space { model, dims, quant, ..self.clone() } == *other
+    }
+
+    /// True if both have the same codes: width and kind.
+    pub(crate) fn has_codes_of(&self, other: &Space) -> bool {
+        (self.dims, self.quant) == (other.dims, other.quant)
     }
 
     /// The space of vectors that no model of ours made, compared by their cosine; codes are as wide as the vectors.
@@ -53,6 +94,7 @@ impl Space {
             link: None,
             full_width: width,
             dims: width,
+            quant: Quant::default(),
         }
     }
 
@@ -79,9 +121,12 @@ impl Space {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let Space { full_width, dims, .. } = *self;
+        let Space { full_width, dims, quant, .. } = *self;
         if dims == 0 || dims > full_width || full_width > MAX_FULL_WIDTH {
             return Err(Error::Width { full_width, dims });
+        }
+        if !quant.takes(dims) {
+            return Err(Error::Narrow { dims });
         }
         Ok(())
     }
@@ -89,7 +134,7 @@ impl Space {
 
 impl fmt::Display for Space {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Space { model, fingerprint, document_prompt, link, full_width, dims } = self;
+        let Space { model, fingerprint, document_prompt, link, full_width, dims, quant } = self;
         if !self.has_model() {
             return write!(f, "no model, vectors of width {full_width} compared by cosine");
         }
@@ -98,7 +143,7 @@ impl fmt::Display for Space {
             Some(link) => write!(f, "link {link}, ")?,
             None => write!(f, "no link, ")?,
         }
-        write!(f, "width {full_width}, codes of {dims})")
+        write!(f, "width {full_width}, {quant} codes of {dims})")
     }
 }
 
@@ -133,6 +178,21 @@ mod tests {
         assert_eq!(problem(&[1.0, f32::NAN]), RowProblem::NotFinite { position: 1 });
         assert_eq!(problem(&[f32::NEG_INFINITY, 1.0]), RowProblem::NotFinite { position: 0 });
         assert_eq!(problem(&[1.0]), RowProblem::Width { found: 1, expected: 2 });
+    }
+
+    #[test]
+    fn a_record_of_int8_codes_is_one_without_a_kind() {
+        let space = Space::of_vectors(384);
+        let encode = |space: &Space| crate::records::record::encode(space);
+        let plain = (&space.model, &space.fingerprint, &space.document_prompt, &space.link);
+        assert_eq!(encode(&space), crate::records::record::encode(&(plain, 384usize, 384usize)));
+        let decode = |bytes: &[u8]| crate::records::record::decode::<Space>("it", bytes);
+        for quant in [Quant::Int8, Quant::Binary] {
+            let space = Space { dims: 256, quant, ..space.clone() };
+            assert_eq!(decode(&encode(&space)).unwrap(), space);
+        }
+        let unknown = crate::records::record::encode(&(plain, 384usize, 384u64 | 2 << 32));
+        assert!(decode(&unknown).unwrap_err().to_string().contains("kind of codes"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use index::SegmentStats;
+use index::mrl::Quant;
 
 use crate::collection::Collection;
 use crate::disk;
@@ -61,6 +62,10 @@ pub struct SegmentStatus {
     pub dead: usize,
     /// Bytes of its file.
     pub bytes: u64,
+    /// The width of its codes.
+    pub dims: usize,
+    /// The kind of its codes.
+    pub quant: Quant,
     /// What its graph looks like.
     pub stats: SegmentStats,
 }
@@ -113,6 +118,8 @@ pub(crate) fn of(
         rows: sealed.n_rows(),
         dead: sealed.n_dead(),
         bytes: sealed.n_bytes(),
+        dims: sealed.dims(),
+        quant: sealed.segment().quant(),
         stats: sealed.stats(),
     });
     let segments: Vec<SegmentStatus> = segments.collect();

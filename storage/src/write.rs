@@ -35,13 +35,13 @@ impl Store {
     /// Creates a collection; does nothing if it exists in the same space.
     ///
     /// # Errors
-    /// [`Error::Name`], [`Error::Width`]; [`Error::Space`] if it exists in another space; errors of the disk.
+    /// [`Error::Name`], [`Error::Width`], [`Error::Narrow`]; [`Error::Space`] if it exists in another space; errors of the disk.
     pub fn create(&self, collection: &str, space: &Space) -> Result<()> {
         check_name(collection)?;
         space.check()?;
         let mut writer = self.writer();
         if let Some(existing) = self.find(collection) {
-            if existing.space().agrees_with(space) && existing.space().dims == space.dims {
+            if existing.space().agrees_with(space) && existing.space().has_codes_of(space) {
                 return Ok(());
             }
             return Err(Error::Space {

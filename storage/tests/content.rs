@@ -2,9 +2,11 @@
 
 use half::f16;
 use serde_json::json;
+use storage::index::mrl::Quant;
 use storage::{Chunk, Document, Source, Space};
 
-pub(crate) const WIDTH: usize = 32;
+/// Wide enough for codes of a bit a number.
+pub(crate) const WIDTH: usize = 72;
 pub(crate) const NOTES: &str = "notes";
 
 pub(crate) fn space() -> Space {
@@ -15,6 +17,7 @@ pub(crate) fn space() -> Space {
         link: None,
         full_width: WIDTH,
         dims: 16,
+        quant: Quant::default(),
     }
 }
 

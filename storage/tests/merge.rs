@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
+use storage::index::mrl::Quant;
 use storage::{Request, Store};
 use tempfile::TempDir;
 
@@ -137,10 +138,10 @@ fn a_collection_gets_codes_of_another_width_step_by_step() {
     let narrow = content::space().dims as u64;
     assert_eq!(code_widths(&store), [narrow, narrow]);
     for dims in [0, WIDTH + 1] {
-        let error = store.reindex(NOTES, dims, &|| false).unwrap_err();
+        let error = store.reindex(NOTES, dims, Quant::Int8, &|| false).unwrap_err();
         assert!(matches!(error, storage::Error::Width { .. }), "{error}");
     }
-    assert!(!store.reindex(NOTES, WIDTH, &|| true).unwrap().complete);
+    assert!(!store.reindex(NOTES, WIDTH, Quant::Int8, &|| true).unwrap().complete);
     assert_eq!(code_widths(&store), [narrow, narrow], "stopped before the first segment");
     // What comes now has the new width, and both are searched side by side.
     put_and_seal(&store, &mut model, 12..18, 1);
@@ -153,7 +154,42 @@ fn a_collection_gets_codes_of_another_width_step_by_step() {
     assert!(store.compact(NOTES, &|| false).unwrap().complete, "a compaction finishes it");
     assert_eq!(code_widths(&store), [WIDTH as u64]);
     model.check(&store);
-    assert!(store.reindex(NOTES, 1, &|| false).unwrap().complete);
+    assert!(store.reindex(NOTES, 1, Quant::Int8, &|| false).unwrap().complete);
+    model.check(&store);
+    drop(store);
+    model.check(&Store::open(dir.path()).unwrap());
+}
+
+#[test]
+fn a_collection_gets_binary_codes_step_by_step_and_int8_ones_again() {
+    let dir = TempDir::new().unwrap();
+    let store = create(dir.path());
+    let mut model = Model::default();
+    put_and_seal(&store, &mut model, 0..6, 1);
+    put_and_seal(&store, &mut model, 6..12, 1);
+    let int8 = content::space().dims as u64;
+    let narrow = store.reindex(NOTES, 63, Quant::Binary, &|| false).unwrap_err();
+    assert!(matches!(narrow, storage::Error::Narrow { dims: 63 }), "{narrow}");
+    assert!(narrow.is_invalid_input());
+    assert!(!store.reindex(NOTES, WIDTH, Quant::Binary, &|| true).unwrap().complete);
+    // Two words of bits and one for what their estimate needs; both kinds are searched side by side.
+    let binary = 3 * 8;
+    put_and_seal(&store, &mut model, 12..18, 1);
+    assert_eq!(code_widths(&store), [int8, int8, binary]);
+    model.check(&store);
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.space(NOTES).unwrap().unwrap().quant, Quant::Binary);
+    assert_eq!(store.check(false).unwrap(), []);
+    let reader = storage::Reader::open(dir.path()).unwrap();
+    assert_eq!(reader.space(NOTES).unwrap().unwrap().quant, Quant::Binary);
+    model.check(&store);
+    assert!(store.compact(NOTES, &|| false).unwrap().complete, "a compaction finishes it");
+    assert_eq!(code_widths(&store), [binary]);
+    model.check(&store);
+    // The same width, so that only the codes are made anew.
+    assert!(store.reindex(NOTES, WIDTH, Quant::Int8, &|| false).unwrap().complete);
+    assert_eq!(code_widths(&store), [WIDTH as u64]);
     model.check(&store);
     drop(store);
     model.check(&Store::open(dir.path()).unwrap());

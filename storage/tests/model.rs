@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use storage::index::BINARY_DIMS_MIN;
+use storage::index::mrl::Quant;
 use storage::{
     ContentStamps, Document, DocumentInfo, Filter, Fusion, Hit, Ranked, Reader, Request, Store,
     StoredChunk,
@@ -25,13 +27,21 @@ enum Operation {
     Seal,
     Merge,
     Compact,
-    /// To codes of another width; stopped before anything is written anew if it says so.
-    Reindex(usize, bool),
+    /// To codes of another width and kind; stopped before anything is written anew if it says so.
+    Reindex(usize, Quant, bool),
     /// A copy is made and opened.
     Backup,
     /// The directory is copied as it is, and the copy opened.
     Crash,
     Reopen,
+}
+
+/// Widths and kinds that the space can have.
+fn codes() -> impl Strategy<Value = (usize, Quant)> {
+    prop_oneof![
+        (1..=WIDTH).prop_map(|dims| (dims, Quant::Int8)),
+        (BINARY_DIMS_MIN..=WIDTH).prop_map(|dims| (dims, Quant::Binary)),
+    ]
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -42,7 +52,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::Seal),
         1 => Just(Operation::Merge),
         1 => Just(Operation::Compact),
-        1 => (1..=WIDTH, any::<bool>()).prop_map(|(dims, stops)| Operation::Reindex(dims, stops)),
+        1 => (codes(), any::<bool>())
+            .prop_map(|((dims, quant), stops)| Operation::Reindex(dims, quant, stops)),
         1 => Just(Operation::Backup),
         1 => Just(Operation::Crash),
         1 => Just(Operation::Reopen),
@@ -383,9 +394,10 @@ fn run(operations: &[Operation]) {
                 model.seal();
                 check_compact(&store, &path);
             }
-            Operation::Reindex(dims, stops) => {
-                store.reindex(NOTES, *dims, &|| *stops).unwrap();
-                assert_eq!(store.space(NOTES).unwrap().unwrap().dims, *dims);
+            Operation::Reindex(dims, quant, stops) => {
+                store.reindex(NOTES, *dims, *quant, &|| *stops).unwrap();
+                let space = store.space(NOTES).unwrap().unwrap();
+                assert_eq!((space.dims, space.quant), (*dims, *quant));
                 if !stops {
                     model.seal();
                     check_compact(&store, &path);
@@ -406,8 +418,10 @@ fn run(operations: &[Operation]) {
                 store = Store::open(&path).unwrap();
             }
         }
-        if matches!(operation, Operation::Seal | Operation::Compact | Operation::Reindex(_, false))
-        {
+        if matches!(
+            operation,
+            Operation::Seal | Operation::Compact | Operation::Reindex(_, _, false)
+        ) {
             n_sealed = model.next_row;
         }
         model.check(&store);
@@ -482,7 +496,7 @@ fn bad_input_is_refused_and_named_and_nothing_is_written() {
     let message = refused(&|d| {
         d.chunks[1].vector.pop();
     });
-    assert!(message.contains("31 values") && message.contains("has 32"), "{message}");
+    assert!(message.contains("71 values") && message.contains("has 72"), "{message}");
     assert!(refused(&|d| d.id.clear()).contains("empty"));
     assert!(refused(&|d| d.id = "x".repeat(5_000)).contains("5000 bytes"));
 
@@ -520,6 +534,12 @@ fn collections_have_names_spaces_and_roots_of_their_own() {
     for part in ["f00d", "beef", "another collection"] {
         assert!(message.contains(part), "{message}");
     }
+    let narrow = storage::Space { quant: Quant::Binary, ..content::space() };
+    let message = store.create("narrow", &narrow).unwrap_err().to_string();
+    assert!(message.contains("16 values are too few for binary codes"), "{message}");
+    let binary = storage::Space { dims: WIDTH, ..narrow };
+    let message = store.create(NOTES, &binary).unwrap_err().to_string();
+    assert!(message.contains("int8 codes of width 16, not by binary ones of 72"), "{message}");
     let wide = storage::Space { dims: WIDTH + 1, ..content::space() };
     assert!(store.create("wide", &wide).unwrap_err().is_invalid_input());
     store.create("A-b_c.9", &other).unwrap();

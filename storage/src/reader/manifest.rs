@@ -139,6 +139,8 @@ fn checksum(start: &[u8], payload: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use index::mrl::Quant;
+
     use super::*;
 
     #[test]
@@ -151,6 +153,7 @@ mod tests {
             link: None,
             full_width: 8,
             dims: 4,
+            quant: Quant::default(),
         };
         let name = "notes".to_owned();
         let (segments, link) = (Vec::new(), None);

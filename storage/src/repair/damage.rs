@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use half::f16;
+use index::mrl::Quant;
 use tempfile::TempDir;
 
 use crate::records::key::{Key, Tag};
@@ -24,6 +25,7 @@ fn space() -> Space {
         link: None,
         full_width: WIDTH,
         dims: WIDTH,
+        quant: Quant::default(),
     }
 }
 

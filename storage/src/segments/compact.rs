@@ -1,5 +1,7 @@
 //! Compaction: all rows of a collection in one segment, nothing dead kept, the space given back. And reindexing, which is
-//! one with codes of another width.
+//! one with codes of another width or kind.
+
+use index::mrl::Quant;
 
 use crate::collection;
 use crate::disk::{self, Need};
@@ -41,9 +43,9 @@ impl Store {
         let bytes_before = self.files_bytes();
         self.seal(&collection.name, cancelled)?;
         let merging = self.merging();
-        let dims = collection.space().dims;
+        let space = collection.space();
         for group in groups(self, &collection) {
-            let is_stale = |sealed: &Sealed| sealed.n_dead() > 0 || sealed.dims() != dims;
+            let is_stale = |sealed: &Sealed| sealed.n_dead() > 0 || !sealed.has_codes_of(&space);
             if (group.len() > 1 || group.iter().any(is_stale)) && !cancelled() {
                 merge(self, &collection, &group, cancelled)?;
             }
@@ -60,25 +62,26 @@ impl Store {
         Ok(Compacted { complete, bytes_before, bytes_after: self.files_bytes() })
     }
 
-    /// Gives a collection codes of another width, cut from the full-width rows that are kept: nothing is embedded. Then
+    /// Gives a collection codes of this width and kind, made of the full-width rows that are kept: nothing is embedded. Then
     /// compacts it, so that all its rows have them.
     ///
-    /// If it is cancelled or killed, the collection has the new width, and rows that still have the old codes are searched
+    /// If it is cancelled or killed, new rows of the collection get the new codes, and rows that still have the old codes are searched
     /// by those; another call, or [`Store::compact`], goes on.
     ///
     /// # Errors
-    /// [`Error::Width`](crate::Error::Width); as [`Store::compact`].
+    /// [`Error::Width`](crate::Error::Width), [`Error::Narrow`](crate::Error::Narrow); as [`Store::compact`].
     pub fn reindex(
         &self,
         collection: &str,
         dims: usize,
+        quant: Quant,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Compacted> {
         let found = self.collection(collection)?;
         let writer = self.writer();
-        let space = Space { dims, ..found.space().as_ref().clone() };
+        let space = Space { dims, quant, ..found.space().as_ref().clone() };
         space.check()?;
-        if space.dims != found.space().dims {
+        if !space.has_codes_of(&found.space()) {
             let mut batch = Batch::default();
             let payload = collection::encode_collection(&found.name, &space);
             batch.put(&Key::Collection { number: found.number }, &payload);

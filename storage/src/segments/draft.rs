@@ -52,9 +52,10 @@ impl<'a> Draft<'a> {
     /// Begins a segment. No two segments of a database have the same seed and rows, so none have the same name.
     pub(crate) fn new(space: Arc<Space>, seed: u64) -> Draft<'a> {
         let shape = Shape { full: space.full_width, dims: space.dims };
+        let quant = space.quant;
         Draft {
             space,
-            builder: SegmentBuilder::new(shape, seed),
+            builder: SegmentBuilder::new(shape, seed).quant(quant),
             seed,
             ends: None,
             n_rows: 0,

@@ -106,6 +106,11 @@ impl Sealed {
         self.segment.shape().dims
     }
 
+    /// Whether its codes are those that new segments of a space get.
+    pub(crate) fn has_codes_of(&self, space: &Space) -> bool {
+        (self.dims(), self.segment.quant()) == (space.dims, space.quant)
+    }
+
     pub(crate) fn n_dead(&self) -> usize {
         self.live.as_ref().map_or(0, |live| self.n_rows() - live.len())
     }

@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use index::mrl::Quant;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{Chunk, Document, Request, Space};
 
-const WIDTH: usize = 8;
+/// Wide enough for codes of a bit a number.
+const WIDTH: usize = 64;
 const NUMBER: u32 = key::FIRST_COLLECTION;
 
 fn document(number: usize, n_chunks: usize) -> Document {
@@ -38,6 +40,11 @@ fn document(number: usize, n_chunks: usize) -> Document {
 
 /// Documents d0 to d5 of two rows each in one segment, of which d1 is deleted, and d6 unsealed.
 fn database() -> (TempDir, Store) {
+    database_with(4, Quant::Int8)
+}
+
+/// The same with other codes.
+fn database_with(dims: usize, quant: Quant) -> (TempDir, Store) {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let space = Space {
@@ -46,7 +53,8 @@ fn database() -> (TempDir, Store) {
         document_prompt: String::new(),
         link: None,
         full_width: WIDTH,
-        dims: 4,
+        dims,
+        quant,
     };
     store.create("c", &space).unwrap();
     store.put("c", &(0..6).map(|number| document(number, 2)).collect::<Vec<_>>()).unwrap();
@@ -98,10 +106,12 @@ fn repair(dir: &Path, store: Store) -> (Vec<Finding>, Store) {
 
 #[test]
 fn damage_of_any_part_but_rows_and_texts_is_repaired_without_loss() {
-    for tag in
-        [b".cod", b".scl", b".nof", b".nro", b".lof", b".lnk", b".ids", b"HASH", b"SUMS", b"DOCS"]
-    {
-        let (dir, store) = database();
+    let of_int8 =
+        [b".cod", b".scl", b".nof", b".nro", b".lof", b".lnk", b".ids", b"HASH", b"SUMS", b"DOCS"];
+    let of_binary = [b".cod", b".mea", b".lnk"];
+    let int8 = of_int8.into_iter().map(|tag| (tag, 4, Quant::Int8));
+    for (tag, dims, quant) in int8.chain(of_binary.map(|tag| (tag, WIDTH, Quant::Binary))) {
+        let (dir, store) = database_with(dims, quant);
         let before = all(&store);
         drop(store);
         let path = segment(dir.path());
