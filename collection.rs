@@ -11,7 +11,7 @@ use storage::{Compacted, DocumentInfo, Field, Space, StoredChunk};
 
 use crate::records::stamp;
 use crate::tune::Active;
-use crate::{Error, Result};
+use crate::{Error, Quant, Result};
 
 /// A set of documents in one space: one model, one prompt.
 pub struct Collection {
@@ -107,21 +107,23 @@ impl Collection {
         Ok(self.access.store()?.compact(&self.name, cancelled)?)
     }
 
-    /// Gives it codes of another width, cut from the rows that are kept: nothing is embedded. Compacts it; once
+    /// Gives it codes of this width and kind, made of the rows that are kept: nothing is embedded. Compacts it; once
     /// `cancelled` says so it ends early, and another call goes on.
     ///
     /// # Errors
-    /// [`Error::Engine`] if the model was not trained for this width; [`Error::Storage`].
+    /// [`Error::Engine`] if the model was not trained for this width; [`Error::Storage`], also for binary codes
+    /// of fewer than 64 numbers.
     pub fn reindex(
         &mut self,
         dims: usize,
+        quant: Quant,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Compacted> {
         if self.space.has_model() {
             self.embedder()?.width(Some(dims))?;
         }
-        let done = self.access.store()?.reindex(&self.name, dims, cancelled)?;
-        self.space.dims = dims;
+        let done = self.access.store()?.reindex(&self.name, dims, quant, cancelled)?;
+        (self.space.dims, self.space.quant) = (dims, quant);
         Ok(done)
     }
 

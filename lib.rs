@@ -41,6 +41,7 @@ pub use engine::ingest::{Document, IngestOptions, Ledger, Progress};
 pub use engine::{self, Embedder, Precision};
 pub use error::{Error, Result};
 pub use search::Search;
+pub use storage::index::mrl::Quant;
 pub use storage::{self, Answer, DocumentInfo, Fusion, Hit, Space, Status, StoredChunk, restore};
 pub use storage::{Compacted, Field, Filter, Finding, Links};
 pub use tune::{Evaluated, Tuned};
@@ -97,24 +98,25 @@ impl Database {
     /// # Errors
     /// As [`collection_with`](Database::collection_with).
     pub fn collection(&self, name: &str) -> Result<Collection> {
-        self.collection_with(name, None, None)
+        self.collection_with(name, None, None, None)
     }
 
-    /// Opens a collection, or creates it with this model and width of the codes that are searched.
+    /// Opens a collection, or creates it with this model, and this width and kind of the codes that are searched.
     ///
     /// # Errors
     /// [`Error::Engine`] if the model cannot be loaded or has no such width; [`Error::Storage`] if
-    /// the collection exists with another model or width.
+    /// the collection exists with another model or other codes, or there are no such codes.
     pub fn collection_with(
         &self,
         name: &str,
         model: Option<&str>,
         dims: Option<usize>,
+        quant: Option<Quant>,
     ) -> Result<Collection> {
         let embedder = OnceLock::new();
         let space = match self.access.space(name)? {
             // Nothing to compare: the model is loaded when it is first needed.
-            Some(space) if model.is_none() && dims.is_none() => space,
+            Some(space) if model.is_none() && dims.is_none() && quant.is_none() => space,
             known => {
                 let known = known.as_ref();
                 let model = model.or(known.map(|space| &*space.model));
@@ -122,7 +124,8 @@ impl Database {
                 let loaded = Embedder::open_in(model, self.precision)?;
                 // Another model is refused by its fingerprint, not by a width that it does not have.
                 let same = known.filter(|space| space.fingerprint == loaded.package().fingerprint);
-                let space = space_of(&loaded, dims.or(same.map(|space| space.dims)))?;
+                let mut space = space_of(&loaded, dims.or(same.map(|space| space.dims)))?;
+                space.quant = quant.or(same.map(|space| space.quant)).unwrap_or_default();
                 self.access.store()?.create(name, &space)?;
                 embedder.get_or_init(|| loaded);
                 space
@@ -201,5 +204,6 @@ fn space_of(embedder: &Embedder, dims: Option<usize>) -> Result<Space> {
         link: None,
         full_width: embedder.full_width(),
         dims: embedder.width(dims)?,
+        quant: Quant::default(),
     })
 }

@@ -54,7 +54,7 @@ fn the_graph_finds_what_the_exact_scan_finds() {
     let db = Database::open(place.path().join("db")).unwrap();
     for dims in [384, 128] {
         let name = format!("width-{dims}");
-        let collection = db.collection_with(&name, None, Some(dims)).unwrap();
+        let collection = db.collection_with(&name, None, Some(dims), None).unwrap();
         let texts = texts(2000);
         // A tenth of the rows are duplicates.
         let document = |i: usize| Document::new(format!("{i}"), &*texts[i % 1800]);

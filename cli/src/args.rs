@@ -80,16 +80,20 @@ pub(crate) enum Command {
     Man(Man),
 }
 
-/// Search the collection at another width. Nothing is embedded: full-width vectors are kept.
+/// Search the collection by codes of another width or kind. Nothing is embedded: full-width vectors are kept.
 ///
-/// Makes one segment of it, as `compact`. If it is stopped, searches use the old width where they must, and the
-/// same command goes on.
+/// Makes one segment of it, as `compact`. If it is stopped, searches use the old codes where they must, and the
+/// same command goes on. Binary codes take a seventh of the memory and compare more rows for the same hits.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: gemmule reindex --dims 128")]
+#[command(after_help = "Example: gemmule reindex --dims 256 --quant binary")]
+#[command(group(clap::ArgGroup::new("codes").required(true).multiple(true)))]
 pub(crate) struct Reindex {
-    /// One of the model's widths.
-    #[arg(long, value_name = "N")]
-    pub(crate) dims: usize,
+    /// One of the model's widths; as it is, if it is not said.
+    #[arg(long, value_name = "N", group = "codes")]
+    pub(crate) dims: Option<usize>,
+    /// What codes keep of each number; as it is, if it is not said.
+    #[arg(long, value_enum, value_name = "QUANT", group = "codes")]
+    pub(crate) quant: Option<CodeQuant>,
 }
 
 /// Add files to the collection; run it again and only what changed is read and embedded.
@@ -115,6 +119,9 @@ pub(crate) struct HowToIndex {
     /// The width that vectors of a new collection are searched at; one of the model's.
     #[arg(long, value_name = "N")]
     pub(crate) dims: Option<usize>,
+    /// What the codes that a new collection is searched by keep of each number; int8 if it is not said.
+    #[arg(long, value_enum, value_name = "QUANT")]
+    pub(crate) quant: Option<CodeQuant>,
     /// Cut texts into chunks of at most this many tokens.
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(crate) chunk_tokens: Option<usize>,
@@ -279,7 +286,8 @@ pub(crate) struct Eval {
     /// said.
     #[arg(long, value_enum, value_name = "P,P", value_delimiter = ',')]
     pub(crate) precision: Vec<PrecisionName>,
-    /// What is kept of each number of a vector, for --through exact.
+    /// What is kept of each number of a vector; in a database the codes, which are never f32: int8 unless
+    /// binary is among these.
     #[arg(long, value_enum, value_name = "Q,Q", value_delimiter = ',', default_value = "f32")]
     pub(crate) quant: Vec<Quant>,
     /// Compare with every document, or search as a database does.
@@ -300,6 +308,24 @@ pub(crate) enum Quant {
     Int8,
     /// Whether it is above the mean of the set's documents.
     Binary,
+}
+
+/// What is kept of each number in the codes of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CodeQuant {
+    /// A byte.
+    Int8,
+    /// A bit; at least 64 numbers.
+    Binary,
+}
+
+impl From<CodeQuant> for gemmule::Quant {
+    fn from(quant: CodeQuant) -> gemmule::Quant {
+        match quant {
+            CodeQuant::Int8 => gemmule::Quant::Int8,
+            CodeQuant::Binary => gemmule::Quant::Binary,
+        }
+    }
 }
 
 /// Train a model by a recipe: from pairs of texts to a package that all commands run.
@@ -608,6 +634,9 @@ pub(crate) struct BenchSearch {
     /// The width that codes are cut to; the full width if it is not said.
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(crate) dims: Option<usize>,
+    /// What codes keep of each number; each is built and measured by itself.
+    #[arg(long, value_enum, value_name = "Q,Q", value_delimiter = ',', default_value = "int8")]
+    pub(crate) quant: Vec<CodeQuant>,
     /// How many candidates a walk keeps: one point of the curve each.
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = at_least_one())]
     #[arg(default_value = "16,32,64,128,256")]

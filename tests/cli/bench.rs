@@ -66,6 +66,22 @@ fn bench_search_measures_recall_speed_and_size() {
     assert!(number(sizes, "codes") <= 132.0 && number(sizes, "disk") > parts, "{answer}");
     let points = answer["points"].as_array().expect("points is an array");
     assert_eq!(points.iter().map(|point| number(point, "ef")).collect::<Vec<_>>(), [1.0, 300.0]);
+    let both = [&args[..], &more, &["--quant", "int8,binary"]].concat();
+    let lines = place.run(&[&["--json"], &both[..]].concat());
+    let lines: Vec<Value> = lines
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let bytes_of_codes = |line: &Value| number(&line["bytes_per_row"], "codes");
+    assert_eq!((&lines[0]["quant"], &lines[1]["quant"]), (&"int8".into(), &"binary".into()));
+    // 128 bits and a word for each node, and one mean of 128 numbers.
+    assert!(bytes_of_codes(&lines[1]) <= 24.0 + 4.0 * 128.0 / 200.0, "{lines:?}");
+    assert!(bytes_of_codes(&lines[0]) > 4.0 * bytes_of_codes(&lines[1]), "{lines:?}");
+    assert_eq!(number(&lines[1]["points"][1], "recall10"), 1.0, "{lines:?}");
+    let narrow = [&args[..], &["--dims", "32", "--quant", "binary"]].concat();
+    place.run(&narrow).expect_error(1, &["32 numbers are too few for binary codes"]);
     // A walk that keeps more than there are rows misses none.
     assert_eq!(number(&points[1], "recall10"), 1.0, "{answer}");
     for point in points {

@@ -327,8 +327,18 @@ fn classes_and_clusters_are_measured_and_either_file_names_a_set() {
 }
 
 #[test]
-fn codes_are_for_the_exact_comparison() {
+fn a_database_has_codes_of_the_kinds_asked_for() {
     let place = with_set();
-    let ran = place.run(&["eval", "tiny", "--through", "ann", "--quant", "int8"]);
-    ran.expect_error(2, &["--quant goes with --through exact"]);
+    let flags = ["--through", "exact,ann", "--quant", "f32,binary", "--dims", "128"];
+    let answer = place.json(&[&["eval", "tiny"], &flags[..]].concat());
+    let ways: Vec<_> = answer["results"].as_array().unwrap().iter().collect();
+    let name = |row: &serde_json::Value| {
+        ["through", "quant"].map(|key| row[key].as_str().unwrap().to_owned()).join(" ")
+    };
+    let names: Vec<String> = ways.iter().map(|row| name(row)).collect();
+    assert_eq!(names, ["exact f32", "exact binary", "ann binary"], "{answer}");
+    // Three documents are all re-scored at full width.
+    assert_eq!(ways[2]["ndcg10"], ways[0]["ndcg10"], "{answer}");
+    let ran = place.run(&["eval", "tiny", "--through", "text", "--quant", "int8"]);
+    ran.expect_error(2, &["--quant goes with --through exact, ann and hybrid"]);
 }

@@ -90,6 +90,46 @@ fn another_width_needs_no_embedding_and_answers_stay() {
     assert_eq!(place.json(&["fsck"])["findings"], Value::Array(Vec::new()));
 }
 
+#[test]
+fn binary_codes_need_no_embedding_and_answers_stay() {
+    let place = with_segment();
+    let found = answer(&place);
+    assert_eq!(collection(&place)["quant"], "int8");
+    place.run(&["reindex"]).expect_error(2, &["--dims", "--quant"]);
+    place.run(&["index", "docs", "--quant", "binary"]).expect_error(1, &["int8", "reindex"]);
+    let bytes = |collection: &Value| collection["bytes"].as_u64().unwrap();
+    let before = collection(&place);
+    assert_eq!(place.json(&["reindex", "--quant", "binary"])["complete"], true);
+    let after = collection(&place);
+    assert_eq!((&after["quant"], &after["dims"]), (&"binary".into(), &before["dims"]), "{after}");
+    let segment = &after["segments"][0];
+    assert_eq!((&segment["quant"], &segment["dims"]), (&"binary".into(), &before["dims"]));
+    assert!(bytes(&after) < bytes(&before), "{after}");
+    assert!(place.run(&["status"]).stdout.contains("searched by binary codes of 384"));
+    assert_eq!(answer(&place), found);
+    let again = place.json(&["index", "docs"]);
+    assert_eq!(totals(&again, ["unchanged"]), [N_FILES as u64], "{again}");
+    assert_eq!(place.json(&["fsck"])["findings"], Value::Array(Vec::new()));
+    // The kind stays when the width changes, and the other way round.
+    assert_eq!(place.json(&["reindex", "--dims", "128"])["complete"], true);
+    assert_eq!(collection(&place)["quant"], "binary");
+    assert_eq!(place.json(&["reindex", "--quant", "int8"])["complete"], true);
+    let back = collection(&place);
+    assert_eq!((&back["quant"], &back["dims"]), (&"int8".into(), &128.into()), "{back}");
+    assert_eq!(answer(&place), found);
+}
+
+#[test]
+fn a_new_collection_begins_with_the_codes_asked_for() {
+    let place = with_segment();
+    let flags = ["--collection", "bits", "--dims", "128", "--quant", "binary"];
+    place.json(&[&["index", "docs"], &flags[..]].concat());
+    let status = place.json(&["status"]);
+    let collections = status["collections"].as_array().unwrap();
+    let bits = collections.iter().find(|each| each["name"] == "bits").unwrap();
+    assert_eq!((&bits["quant"], &bits["dims"]), (&"binary".into(), &128.into()), "{bits}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_stopped_compaction_loses_nothing() {

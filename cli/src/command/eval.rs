@@ -5,7 +5,7 @@
 //! many as `index` would make, none of it is left out, and its best chunk counts. Through `exact`, vectors
 //! are cut to each width, scaled to unit length, turned into codes of each `--quant` and compared. Through
 //! `ann`, a database is made of them, sealed, and searched as any other: what is measured then is its
-//! graph over int8 codes of the width, its re-scoring at full width included. Sentence pairs, classes and
+//! graph over int8 or binary codes of the width, its re-scoring at full width included. Sentence pairs, classes and
 //! clusters have no graph; they are always exact.
 //!
 //! Each row's first measure has its interval of 95 %, and `--against` compares it with that of another
@@ -59,8 +59,8 @@ fn check(flags: &Eval) -> anyhow::Result<()> {
     if flags.chunk_tokens.is_some() && flags.through.iter().any(asks_words) {
         bail!(Usage("--chunk-tokens goes with --through exact and ann".to_owned()));
     }
-    if flags.quant != [Quant::F32] && !flags.through.contains(&Through::Exact) {
-        bail!(Usage("--quant goes with --through exact; a database has int8 codes".to_owned()));
+    if flags.quant != [Quant::F32] && flags.through.iter().all(|way| *way == Through::Text) {
+        bail!(Usage("--quant goes with --through exact, ann and hybrid".to_owned()));
     }
     Ok(())
 }

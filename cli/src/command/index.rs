@@ -45,7 +45,8 @@ pub(super) fn prepare(
         fs::metadata(path).with_context(|| format!("could not index {}", path.display()))?;
     }
     let db = Database::open(&global.db)?.with_precision(how.precision.map(Into::into));
-    let collection = db.collection_with(&global.collection, how.model.as_deref(), how.dims)?;
+    let (model, quant) = (how.model.as_deref(), how.quant.map(Into::into));
+    let collection = db.collection_with(&global.collection, model, how.dims, quant)?;
     Ok((db, collection))
 }
 

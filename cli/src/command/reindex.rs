@@ -1,4 +1,4 @@
-//! `gemmule reindex`: another width of the codes that are searched, without embedding anything.
+//! `gemmule reindex`: another width or kind of the codes that are searched, without embedding anything.
 
 use std::time::Instant;
 
@@ -11,6 +11,9 @@ pub(crate) fn run(flags: &Reindex, global: &Global, output: &mut Output) -> anyh
     interrupt::listen()?;
     let began = Instant::now();
     let db = open_to_change(global)?;
-    let done = collection_of(&db, global)?.reindex(flags.dims, &interrupt::is_asked)?;
+    let mut collection = collection_of(&db, global)?;
+    let dims = flags.dims.unwrap_or(collection.space().dims);
+    let quant = flags.quant.map_or(collection.space().quant, Into::into);
+    let done = collection.reindex(dims, quant, &interrupt::is_asked)?;
     compact::report(&done, began.elapsed().as_secs_f64(), output)
 }

@@ -23,9 +23,10 @@ const SNIPPET_LINES: usize = 3;
 
 pub(crate) fn run(global: &Global, flags: &Search, output: &mut Output) -> anyhow::Result<Done> {
     let how = &flags.how;
-    let indexes = how.model.is_some() || how.dims.is_some() || how.chunk_tokens.is_some();
+    let indexes = how.model.is_some() || how.dims.is_some() || how.quant.is_some();
+    let indexes = indexes || how.chunk_tokens.is_some();
     if flags.within.is_none() && indexes {
-        bail!(Usage("--model, --dims and --chunk-tokens go with --in PATH".to_owned()));
+        bail!(Usage("--model, --dims, --quant and --chunk-tokens go with --in PATH".to_owned()));
     }
     if flags.vector.is_some() && flags.mode == Mode::Text {
         bail!(Usage("--vector goes with --mode hybrid and vector".to_owned()));

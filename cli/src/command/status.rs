@@ -78,6 +78,7 @@ fn to_json(status: &Status) -> Value {
             "precision": precision(collection).map(Precision::name),
             "full_width": collection.space.full_width,
             "dims": collection.space.dims,
+            "quant": collection.space.quant.to_string(),
             "link": collection.link,
             "documents": collection.documents,
             "chunks": collection.chunks,
@@ -104,6 +105,8 @@ fn segment_to_json(segment: &SegmentStatus) -> Value {
         "dead": segment.dead,
         "dead_share": dead_share(segment.dead, segment.rows),
         "bytes": segment.bytes,
+        "dims": segment.dims,
+        "quant": segment.quant.to_string(),
         "mended": segment.stats.mended,
         "recall": segment_recall(segment),
         "recall_by_ef": points.map(|point| json!([point.ef, exact(point.recall)])).collect::<Vec<_>>(),
@@ -138,8 +141,10 @@ fn print(status: &Status, output: &mut Output) -> anyhow::Result<()> {
         } else {
             output.line("  model      none: its vectors were given, and are compared by cosine")?;
         }
-        output
-            .line(format_args!("  width      {}, searched at {}", space.full_width, space.dims))?;
+        output.line(format_args!(
+            "  width      {}, searched by {} codes of {}",
+            space.full_width, space.quant, space.dims
+        ))?;
         if let Some(link) = &collection.link {
             output.line(format_args!("  link       {}", text::printable(link)))?;
         }

@@ -1,4 +1,5 @@
-//! `gemmule bench search`: one segment over a file of vectors; recall and speed for each `ef`.
+//! `gemmule bench search`: a segment over a file of vectors, with codes of each kind asked for; recall and
+//! speed for each `ef`.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -7,8 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use gemmule::Quant;
 use gemmule::engine::npy;
-use gemmule::storage::index::{Query, Search, Segment, SegmentBuilder, SegmentStats, Shape};
+use gemmule::storage::index::{
+    BINARY_DIMS_MIN, Query, Search, Segment, SegmentBuilder, SegmentStats, Shape,
+};
 use half::f16;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -29,7 +33,22 @@ pub(super) fn run(flags: &BenchSearch, output: &mut Output) -> anyhow::Result<Do
     let n_threads = flags.threads.unwrap_or_else(rayon::current_num_threads);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build()?;
     let queries = read_queries(&flags.queries)?;
-    let builder = read_base(flags, queries[0].len())?;
+    for quant in &flags.quant {
+        measure_one(flags, (*quant).into(), &queries, &pool, output)?;
+    }
+    Ok(Done::Whole)
+}
+
+/// Builds and measures one segment; with `--json` a line each.
+fn measure_one(
+    flags: &BenchSearch,
+    quant: Quant,
+    queries: &[Vec<f32>],
+    pool: &rayon::ThreadPool,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    let n_threads = pool.current_num_threads();
+    let builder = read_base(flags, quant, queries[0].len())?;
     let began = Instant::now();
     let built = pool.install(|| builder.build(&|| false)).context("the build was stopped")?;
     let build_s = began.elapsed().as_secs_f64();
@@ -45,16 +64,17 @@ pub(super) fn run(flags: &BenchSearch, output: &mut Output) -> anyhow::Result<Do
     });
     if !output.json {
         output.line(format_args!(
-            "{} of width {} (codes of {dims}) built in {build_s:.1} s on {}",
+            "{} of width {} ({quant} codes of {dims}, {:.0} bytes each) built in {build_s:.1} s on {}",
             text::counted(stats.rows, "row"),
             segment.shape().full,
+            per_row["codes"].as_f64().unwrap_or_default(),
             text::counted(n_threads, "thread"),
         ))?;
         output.line("   ef  recall@10  queries/s  p50 ms  p99 ms")?;
     }
     let mut points = Vec::new();
     for &ef in &flags.ef {
-        let point = measure(&segment, &queries, &truth, ef, n_threads);
+        let point = measure(&segment, queries, &truth, ef, n_threads);
         if !output.json {
             output.line(format_args!(
                 "{ef:>5}  {:>9.4}  {:>9}  {:>6.3}  {:>6.3}",
@@ -77,6 +97,7 @@ pub(super) fn run(flags: &BenchSearch, output: &mut Output) -> anyhow::Result<Do
             "rows": stats.rows,
             "full": segment.shape().full,
             "dims": dims,
+            "quant": quant.to_string(),
             "threads": n_threads,
             "build_s": build_s,
             "build_peak_rss_bytes": build_peak,
@@ -84,7 +105,7 @@ pub(super) fn run(flags: &BenchSearch, output: &mut Output) -> anyhow::Result<Do
             "points": points,
         }))?;
     }
-    Ok(Done::Whole)
+    Ok(())
 }
 
 fn open(path: &Path) -> anyhow::Result<npy::Reader<BufReader<File>>> {
@@ -105,7 +126,11 @@ fn read_queries(path: &Path) -> anyhow::Result<Vec<Vec<f32>>> {
 }
 
 /// Reads the rows straight into the builder, so that they are in memory once, in f16.
-fn read_base(flags: &BenchSearch, query_width: usize) -> anyhow::Result<SegmentBuilder<'static>> {
+fn read_base(
+    flags: &BenchSearch,
+    quant: Quant,
+    query_width: usize,
+) -> anyhow::Result<SegmentBuilder<'static>> {
     let path = &flags.base;
     let mut reader = open(path)?;
     let full = reader.width();
@@ -113,7 +138,11 @@ fn read_base(flags: &BenchSearch, query_width: usize) -> anyhow::Result<SegmentB
     ensure!(reader.n_rows() > 0, "{} has no rows: there is nothing to search", path.display());
     ensure!(dims <= full, "rows of {full} numbers cannot be cut to {dims}");
     ensure!(query_width == full, "queries have {query_width} numbers and rows {full}");
-    let mut builder = SegmentBuilder::new(Shape { full, dims }, SEED);
+    ensure!(
+        quant.takes(dims),
+        "{dims} numbers are too few for binary codes: take at least {BINARY_DIMS_MIN}, or --quant int8"
+    );
+    let mut builder = SegmentBuilder::new(Shape { full, dims }, SEED).quant(quant);
     let n_rows = flags.rows.unwrap_or(usize::MAX);
     let (mut row, mut narrow) = (Vec::new(), Vec::new());
     for id in 0..n_rows as u64 {
@@ -192,7 +221,7 @@ fn per_row(stats: &SegmentStats) -> Value {
         parts.map(|part| part.bytes).sum::<u64>() as f64 / stats.rows as f64
     };
     json!({
-        "codes": of(&[b".cod", b".scl"]),
+        "codes": of(&[b".cod", b".scl", b".mea"]),
         "graph": of(&[b".lof", b".lnk"]),
         "ids": of(&[b".ids", b".nof", b".nro"]),
         "full": of(&[b".row"]),

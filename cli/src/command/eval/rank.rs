@@ -53,11 +53,11 @@ pub(super) struct Rows<'a> {
     pub(super) texts: Option<Vec<(&'a str, &'a str)>>,
 }
 
-/// Puts the documents into a database of this width, in a temporary folder, and asks it.
+/// Puts the documents into a database with codes of this width and kind, in a temporary folder, and asks it.
 pub(super) fn through_database(
     queries: &[(Vec<f32>, &str)],
     rows: &Rows<'_>,
-    dims: usize,
+    (dims, quant): (usize, gemmule::Quant),
     fusion: Fusion,
 ) -> anyhow::Result<Vec<Ranking>> {
     let Rows { ids, vectors: documents, texts } = rows;
@@ -71,6 +71,7 @@ pub(super) fn through_database(
         link: None,
         full_width: documents.first().map_or(dims, Vec::len),
         dims,
+        quant,
     };
     store.create(NAME, &space)?;
     let mut rows: Vec<Document> = Vec::new();

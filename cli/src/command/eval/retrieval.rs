@@ -12,7 +12,7 @@ use super::embed::{TEXT_TOKENS, embed, embed_tokens, note_cut};
 use super::rank::{self, Ranking, Rows};
 use super::row::{Measured, Row, Way};
 use super::sample::Sample;
-use crate::args::{Eval, Through};
+use crate::args::{Eval, Quant, Through};
 use crate::output::Output;
 use crate::text;
 
@@ -64,10 +64,23 @@ pub(super) fn measure(
             Through::Text => Fusion::TextOnly,
             Through::Hybrid => Fusion::default(),
         };
-        let rankings = rank::through_database(&asked, &database, dims, fusion)?;
-        rows.push(row(set, Way::through(through, dims, precision), rankings, n_cut));
+        for quant in kinds(through, &flags.quant) {
+            let kept = match quant {
+                Quant::Binary => gemmule::Quant::Binary,
+                Quant::F32 | Quant::Int8 => gemmule::Quant::Int8,
+            };
+            let rankings = rank::through_database(&asked, &database, (dims, kept), fusion)?;
+            rows.push(row(set, Way::through(through, dims, quant, precision), rankings, n_cut));
+        }
     }
     Ok(rows)
+}
+
+/// The kinds of codes to make databases of: those asked for that codes can be, else int8. Words need none.
+fn kinds(through: Through, asked: &[Quant]) -> Vec<Quant> {
+    let is_kind = |quant: &Quant| *quant != Quant::F32;
+    let kinds: Vec<Quant> = asked.iter().copied().filter(is_kind).collect();
+    if kinds.is_empty() || matches!(through, Through::Text) { vec![Quant::Int8] } else { kinds }
 }
 
 fn row(set: &Beir, way: Way, rankings: Vec<Ranking>, n_cut: usize) -> Row {

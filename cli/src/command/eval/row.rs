@@ -18,23 +18,31 @@ pub(super) struct Way {
 impl Way {
     /// A comparison of all coded vectors.
     pub(super) fn exact(dims: usize, quant: Quant, precision: &'static str) -> Way {
-        let quant = match quant {
-            Quant::F32 => "f32",
-            Quant::Int8 => "int8",
-            Quant::Binary => "binary",
-        };
-        Way { dims, quant, precision, through: "exact" }
+        Way { dims, quant: name(quant), precision, through: "exact" }
     }
 
-    /// A search in a database.
-    pub(super) fn through(through: Through, dims: usize, precision: &'static str) -> Way {
+    /// A search in a database with codes of this kind.
+    pub(super) fn through(
+        through: Through,
+        dims: usize,
+        quant: Quant,
+        precision: &'static str,
+    ) -> Way {
         let (through, quant) = match through {
-            Through::Exact => ("exact", "f32"),
-            Through::Ann => ("ann", "int8"),
+            Through::Exact => ("exact", name(quant)),
+            Through::Ann => ("ann", name(quant)),
             Through::Text => ("text", "none"),
-            Through::Hybrid => ("hybrid", "int8"),
+            Through::Hybrid => ("hybrid", name(quant)),
         };
         Way { dims, quant, precision, through }
+    }
+}
+
+fn name(quant: Quant) -> &'static str {
+    match quant {
+        Quant::F32 => "f32",
+        Quant::Int8 => "int8",
+        Quant::Binary => "binary",
     }
 }
 

@@ -36,6 +36,7 @@ impl Explanation {
             "segments": segments.len(),
             "unsealed": unsealed,
             "dims": space.dims,
+            "quant": space.quant.to_string(),
             "full_width": space.full_width,
             "recall": recall(segments),
         })
@@ -46,10 +47,12 @@ impl Explanation {
         let CollectionStatus { space, chunks, unsealed, segments, .. } = &self.collection;
         let mut lines = Vec::new();
         let n_compared = text::counted(answer.compared, "comparison");
-        let (dims, full) = (space.dims, space.full_width);
+        let (dims, quant, full) = (space.dims, space.quant, space.full_width);
         lines.push(match answer.exact {
             true => format!("exact: every chunk that may be a hit, {n_compared} at width {full}"),
-            false => format!("by graph: {n_compared} at width {dims}, of the best at {full}"),
+            false => format!(
+                "by graph: {n_compared} of {quant} codes of width {dims}, of the best at {full}"
+            ),
         });
         let mut of = text::counted(*chunks, "chunk");
         if let Some(passing) = self.passing {
