@@ -13,7 +13,8 @@
 //!
 //! The rotation is what makes a sign worth a bit: the numbers of a Matryoshka prefix differ much in size, and
 //! unturned the many small ones outvote the few large ones. Of the ten closest of 50,400 real rows of width
-//! 384, the best 50 by estimate hold 98 of 100 if turned and 92 if not; 75 by counting equal signs alone.
+//! 384, the best 50 by estimate hold 98 of 100 if turned and 92 if not; 75 by counting equal signs alone
+//! (`benches/peers/bits.py`).
 //!
 //! Differs from RaBitQ: the rotation is one that costs `dims log dims`, a query's levels are rounded to the
 //! nearest.

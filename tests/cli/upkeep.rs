@@ -95,7 +95,9 @@ fn binary_codes_need_no_embedding_and_answers_stay() {
     let place = with_segment();
     let found = answer(&place);
     assert_eq!(collection(&place)["quant"], "int8");
-    place.run(&["reindex"]).expect_error(2, &["--dims", "--quant"]);
+    let neither = place.run(&["reindex"]);
+    assert_eq!(neither.code, Some(2), "{neither:?}");
+    assert!(neither.stderr.contains("--quant"), "{neither:?}");
     place.run(&["index", "docs", "--quant", "binary"]).expect_error(1, &["int8", "reindex"]);
     let bytes = |collection: &Value| collection["bytes"].as_u64().unwrap();
     let before = collection(&place);
