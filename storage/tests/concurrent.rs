@@ -30,7 +30,7 @@ pub(crate) fn versioned(number: u64, version: u64) -> Document {
     Document { id: content::id(number), source: None, title: None, meta: Map::new(), chunks }
 }
 
-fn search_all(store: &Store) -> Answer {
+pub(crate) fn search_all(store: &Store) -> Answer {
     store.search(NOTES, &Request::new(content::unit_vector(1), 10_000).exact()).unwrap()
 }
 
