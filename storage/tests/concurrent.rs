@@ -108,6 +108,7 @@ fn a_put_of_very_many_rows_takes_several_batches_and_seals_them() {
     const N_DOCUMENTS: u64 = 34;
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let documents: Vec<Document> = (0..N_DOCUMENTS)
         .map(|number| {

@@ -1,9 +1,11 @@
 //! The value that readers see now: read by many without waiting, replaced as a whole.
 //!
-//! Two slots, of which readers look into one. The next value is put into the other one, readers are sent there, and the
-//! first is emptied, so that nothing holds what was replaced but those who read it. A reader only ever tries a slot: it
-//! finds it locked or empty only if it was sent elsewhere since, and then looks again. So it waits for nobody, not even
-//! for a writer that stopped half-way, and looks at most once more for each value published meanwhile.
+//! Two slots, which take turns. The next value is put into the one whose turn it is not, then it is its turn, and the other
+//! one is emptied, so that nothing holds what was replaced but those who read it. A reader only ever tries a slot, and takes
+//! what it finds only if it was put there for this turn: a reader that is late may meet a value whose turn is still to come.
+//! It finds the slot locked, empty or of another turn only if the turn has passed since it looked, and then looks again. So
+//! it waits for nobody, not even for a writer that stopped half-way, and looks at most once more for each value published
+//! meanwhile.
 //!
 //! `tests/interleave` compiles this file with the locks of a model checker.
 
@@ -12,9 +14,10 @@ use crate::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
 /// A value, shared and replaced as a whole.
 pub(crate) struct Current<T> {
-    slots: [RwLock<Option<Arc<T>>>; 2],
-    /// The slot that readers look into.
-    at: AtomicUsize,
+    /// Values, each with its turn; slot `turn % 2`.
+    slots: [RwLock<Option<(usize, Arc<T>)>>; 2],
+    /// Whose turn it is: how many values were published.
+    turn: AtomicUsize,
     /// Held from reading a value to publishing the one made of it, so that none is lost.
     changing: Mutex<()>,
 }
@@ -22,8 +25,8 @@ pub(crate) struct Current<T> {
 impl<T> Current<T> {
     pub(crate) fn new(first: T) -> Current<T> {
         Current {
-            slots: [RwLock::new(Some(Arc::new(first))), RwLock::new(None)],
-            at: AtomicUsize::new(0),
+            slots: [RwLock::new(Some((0, Arc::new(first)))), RwLock::new(None)],
+            turn: AtomicUsize::new(0),
             changing: Mutex::new(()),
         }
     }
@@ -37,24 +40,27 @@ impl<T> Current<T> {
         }
     }
 
-    /// The current value, or nothing if another one was published between two steps of this.
+    /// The current value, or nothing if its turn has passed between two steps of this.
     pub(crate) fn look(&self) -> Option<Arc<T>> {
-        let slot = match self.slots[self.at.load(Ordering::SeqCst)].try_read() {
+        let turn = self.turn.load(Ordering::SeqCst);
+        let slot = match self.slots[turn % 2].try_read() {
             Ok(slot) => slot,
             Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        slot.clone()
+        slot.as_ref().filter(|(of, _)| *of == turn).map(|(_, value)| Arc::clone(value))
     }
 
     /// Publishes what `next` makes of the current value. Others who publish wait, readers do not.
     pub(crate) fn update(&self, next: impl FnOnce(&T) -> T) {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let next = Arc::new(next(&self.load()));
-        let from = self.at.load(Ordering::SeqCst);
-        *self.slots[1 - from].write().unwrap_or_else(PoisonError::into_inner) = Some(next);
-        self.at.store(1 - from, Ordering::SeqCst);
-        let before = self.slots[from].write().unwrap_or_else(PoisonError::into_inner).take();
+        let turn = self.turn.load(Ordering::SeqCst);
+        let slot =
+            |turn: usize| self.slots[turn % 2].write().unwrap_or_else(PoisonError::into_inner);
+        *slot(turn + 1) = Some((turn + 1, next));
+        self.turn.store(turn + 1, Ordering::SeqCst);
+        let before = slot(turn).take();
         drop(changing);
         // May free or unmap much: under no lock.
         drop(before);

@@ -1,7 +1,8 @@
 //! The cell alone.
 
+use shuttle::scheduler::DfsScheduler;
 use shuttle::sync::mpsc;
-use shuttle::thread;
+use shuttle::{Config, Runner, thread};
 
 use crate::current::Current;
 use crate::rounds;
@@ -18,24 +19,36 @@ fn load(cell: &Current<u32>) -> (u32, u32) {
     }
 }
 
+/// Loads values while others are published.
+fn read_beside(n_updates: u32, n_loads: usize) {
+    let cell = Arc::new(Current::new(0));
+    let writer = {
+        let cell = Arc::clone(&cell);
+        thread::spawn(move || (0..n_updates).for_each(|_| cell.update(|n| n + 1)))
+    };
+    let loads: Vec<(u32, u32)> = (0..n_loads).map(|_| load(&cell)).collect();
+    assert!(loads.is_sorted_by_key(|(value, _)| *value), "it goes back: {loads:?}");
+    let n_again: u32 = loads.iter().map(|(_, n_looks)| n_looks - 1).sum();
+    assert!(n_again <= n_updates, "it spins: {loads:?}");
+    writer.join().unwrap();
+    assert_eq!(*cell.load(), n_updates);
+}
+
 #[test]
 fn a_reader_sees_values_in_order_and_looks_again_only_for_a_newer_one() {
-    const N_UPDATES: u32 = 2;
-    let run = || {
-        let cell = Arc::new(Current::new(0));
-        let writer = {
-            let cell = Arc::clone(&cell);
-            thread::spawn(move || (0..N_UPDATES).for_each(|_| cell.update(|n| n + 1)))
-        };
-        let (first, n_first) = load(&cell);
-        let (second, n_second) = load(&cell);
-        assert!(first <= second && second <= N_UPDATES);
-        assert!(n_first + n_second <= 2 + N_UPDATES, "it spins: {n_first}, {n_second}");
-        writer.join().unwrap();
-        assert_eq!(*cell.load(), N_UPDATES);
-    };
-    let n_orders = shuttle::check_dfs(run, None);
-    println!("{n_orders} orders, which are all");
+    let mut sizes = vec![(1, 2), (2, 1)];
+    if rounds(0) > 0 {
+        // 4,297,327 orders.
+        sizes.push((2, 2));
+    }
+    for (n_updates, n_loads) in sizes {
+        let all = DfsScheduler::new(None, false);
+        let run = move || read_beside(n_updates, n_loads);
+        let n_orders = Runner::new(all, Config::default()).run(run);
+        println!("{n_updates} updates and {n_loads} loads: {n_orders} orders, which are all");
+    }
+    shuttle::check_random(|| read_beside(3, 3), rounds(20_000));
+    shuttle::check_pct(|| read_beside(3, 3), rounds(20_000), 3);
 }
 
 #[test]
@@ -49,8 +62,8 @@ fn no_value_of_two_writers_is_lost() {
         assert!(seen <= 4);
         assert_eq!(*cell.load(), 4);
     };
-    shuttle::check_random(run, rounds(5_000));
-    shuttle::check_pct(run, rounds(5_000), 3);
+    shuttle::check_random(run, rounds(20_000));
+    shuttle::check_pct(run, rounds(20_000), 3);
 }
 
 #[test]

@@ -11,6 +11,8 @@
 //! GEMMULE_INTERLEAVE_ROUNDS=1000000 cargo test --release -p gemmule-storage --test interleave
 //! ```
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 mod sync {
     pub(crate) use shuttle::sync::{Arc, Mutex, RwLock, atomic};
     pub(crate) use std::sync::{PoisonError, TryLockError};
@@ -36,5 +38,5 @@ fn rounds(few: usize) -> usize {
 
 /// True if some order of `run` panics.
 fn fails(run: impl Fn() + Send + Sync + 'static, rounds: usize) -> bool {
-    std::panic::catch_unwind(|| shuttle::check_random(run, rounds)).is_err()
+    catch_unwind(AssertUnwindSafe(|| shuttle::check_random(run, rounds))).is_err()
 }
