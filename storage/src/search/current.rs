@@ -12,10 +12,13 @@
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
+/// A value and its turn.
+type Slot<T> = RwLock<Option<(usize, Arc<T>)>>;
+
 /// A value, shared and replaced as a whole.
 pub(crate) struct Current<T> {
-    /// Values, each with its turn; slot `turn % 2`.
-    slots: [RwLock<Option<(usize, Arc<T>)>>; 2],
+    /// Where the value of a turn is: in slot `turn % 2`.
+    slots: [Slot<T>; 2],
     /// Whose turn it is: how many values were published.
     turn: AtomicUsize,
     /// Held from reading a value to publishing the one made of it, so that none is lost.
