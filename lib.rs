@@ -43,7 +43,7 @@ pub use error::{Error, Result};
 pub use search::Search;
 pub use storage::index::mrl::Quant;
 pub use storage::{self, Answer, DocumentInfo, Fusion, Hit, Space, Status, StoredChunk, restore};
-pub use storage::{Compacted, Field, Filter, Finding, Links};
+pub use storage::{Compacted, Field, Filter, Finding, Links, Maintenance};
 pub use tune::{Evaluated, Tuned};
 
 /// A database: one directory, opened for writing by one process, and for reading by others beside it.
@@ -155,6 +155,26 @@ impl Database {
             space,
             active: Mutex::default(),
         })
+    }
+
+    /// What is done in the background while this is open: rows are sealed, segments merged. `false`
+    /// turns it off; a [`Maintenance`] says with how many threads and how much free disk. `true` is what
+    /// there is if nothing is said. Does nothing if another process is writing.
+    ///
+    /// ```
+    /// use gemmule::{Database, Maintenance};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("notes.gemmule");
+    /// let limits = Maintenance::default().threads(2).leave_free(1 << 30);
+    /// let db = Database::open(&path)?.maintenance(limits);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn maintenance(self, how: impl Into<Maintenance>) -> Database {
+        if let Ok(store) = self.access.store() {
+            store.maintain(how);
+        }
+        self
     }
 
     /// The collections and their spaces.

@@ -1,6 +1,7 @@
 //! Numbers, paths and snippets as people like to read them.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use terminal_size::Width;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -148,6 +149,20 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// How long ago something was, by two clocks that need not agree.
+pub(crate) fn ago(then: SystemTime, now: SystemTime) -> String {
+    match now.duration_since(then) {
+        Ok(age) if age < LONGEST_AGE => format!("{} ago", duration(age.as_secs_f64())),
+        Err(ahead) if ahead.duration() < CLOCKS_DIFFER => format!("{} ago", duration(0.0)),
+        _ => "at an unknown time (a clock was set)".to_owned(),
+    }
+}
+
+/// Nothing that is told is older than this.
+const LONGEST_AGE: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Clocks of machines that share a disk differ by less.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
+
 /// The path as seen from the current folder, where that is shorter.
 pub(crate) fn relative(path: &str) -> String {
     let Ok(here) = std::env::current_dir() else { return printable(path) };
@@ -177,4 +192,22 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
         }
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_never_negative_or_absurd() {
+        let now = SystemTime::now();
+        let seconds = Duration::from_secs;
+        let ten_years = seconds(3650 * 24 * 3600);
+        assert_eq!(ago(now - seconds(5), now), "5.0 s ago");
+        assert_eq!(ago(now - seconds(7200), now), "2.0 h ago");
+        assert_eq!(ago(now + seconds(1), now), "0.0 s ago");
+        for then in [now - ten_years, now + ten_years, now + seconds(60), SystemTime::UNIX_EPOCH] {
+            assert_eq!(ago(then, now), "at an unknown time (a clock was set)");
+        }
+    }
 }

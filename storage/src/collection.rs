@@ -14,6 +14,7 @@ use crate::records::key::Key;
 use crate::records::record;
 use crate::records::tree::{Batch, Tree};
 use crate::row::Run;
+use crate::search::current::Current;
 use crate::search::request::Request;
 use crate::search::view::{Answer, View};
 use crate::segments::bitmap::{BLOCK_ROWS, Bitmap};
@@ -33,7 +34,7 @@ pub(crate) struct Collection {
     pub(crate) name: String,
     /// Only the width of its codes ever changes.
     space: RwLock<Arc<Space>>,
-    view: RwLock<Arc<View>>,
+    view: Current<View>,
     /// What queries go through.
     link: RwLock<Option<Arc<Link>>>,
 }
@@ -45,7 +46,7 @@ impl Collection {
             number,
             name,
             space: RwLock::new(Arc::new(space)),
-            view: RwLock::new(Arc::new(view)),
+            view: Current::new(view),
             link: RwLock::default(),
         }
     }
@@ -61,7 +62,7 @@ impl Collection {
 
     /// The current view; it stays as it is while it is held.
     pub(crate) fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+        self.view.load()
     }
 
     /// The link that queries go through.
@@ -76,9 +77,7 @@ impl Collection {
     /// Puts the tail of the lexicon on disk. A failure is told by [`Store::status`](crate::Store::status); nothing but
     /// memory and time depends on it. The caller holds the writer's mutex.
     pub(crate) fn commit_lexicon(&self) {
-        let view = self.view();
-        let lexicon = view.lexicon().commit(&|row| view.is_live(row));
-        self.swap(view.with_lexicon(lexicon));
+        self.update(|view| view.with_lexicon(view.lexicon().commit(&|row| view.is_live(row))));
     }
 
     /// The answer to a request, from the current view.
@@ -93,14 +92,10 @@ impl Collection {
         self.view().search(request)
     }
 
-    /// Makes `view` the current one. The lock is held for the swap alone.
-    pub(crate) fn swap(&self, view: View) {
-        let view = Arc::new(view);
-        let mut current = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        let previous = std::mem::replace(&mut *current, view);
-        drop(current);
-        // May free or unmap much: not under the lock.
-        drop(previous);
+    /// Makes what `next` makes of the current view the current one. The caller holds the writer's mutex, so that what it
+    /// has put on disk is what searches find.
+    pub(crate) fn update(&self, next: impl FnOnce(&View) -> View) {
+        self.view.update(next);
     }
 }
 
@@ -121,6 +116,17 @@ impl Ledger {
     pub(crate) fn is_dead(&self, row: u64) -> bool {
         let block = self.tombstones.get(&(row / BLOCK_ROWS));
         block.is_some_and(|bitmap| bitmap.contains((row % BLOCK_ROWS) as usize))
+    }
+
+    /// The blocks that change if these rows are dead too.
+    pub(crate) fn with_dead(&self, rows: &[u64]) -> BTreeMap<u64, Bitmap> {
+        let mut changed: BTreeMap<u64, Bitmap> = BTreeMap::new();
+        for row in rows {
+            let block = row / BLOCK_ROWS;
+            let known = || self.tombstones.get(&block).cloned().unwrap_or_default();
+            changed.entry(block).or_insert_with(known).insert((row % BLOCK_ROWS) as usize);
+        }
+        changed
     }
 
     /// Takes rows from the dead ones; returns the blocks that changed.
@@ -251,11 +257,11 @@ impl Change {
         ledger.next_row = self.next_row;
         ledger.tombstones.append(&mut self.blocks);
         if !(self.dropped.is_empty() && self.dead.is_empty() && self.added.is_empty()) {
-            let view = collection.view();
             let gone = [self.dropped.as_slice(), self.dead.as_slice()].concat();
-            let lexicon = view.lexicon().changed(&gone, self.words);
-            let view = view.changed(&self.dropped, &self.dead, self.added);
-            collection.swap(view.with_lexicon(lexicon));
+            collection.update(|view| {
+                let lexicon = view.lexicon().changed(&gone, self.words);
+                view.changed(&self.dropped, &self.dead, self.added).with_lexicon(lexicon)
+            });
         }
         Ok(())
     }

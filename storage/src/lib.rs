@@ -12,12 +12,14 @@
 //! - [`Reader`] searches in other processes what the writer's `manifest` names; `backup` copies a database and
 //!   [`restore`] takes a copy back. [`Access`] is a store, or a reader where another process has the store.
 //! - `link` keeps what changes how queries are embedded.
-//! - `disk` is what we ask of the system.
+//! - `maintenance` seals and merges in the background.
+//! - `disk` is what we ask of the system, `sync` the locks that a model checker may replace.
 //!
 //! What a crash may lose: documents whose `put` had not returned, each whole or not at all. Nothing else.
 //! `STORE.md` has the format.
 //!
-//! It knows no model and no HTTP, prints nothing, and starts no thread that outlives a call but rayon's.
+//! It knows no model and no HTTP, prints nothing, and starts no thread that outlives a call but rayon's and the one of
+//! [`Maintenance`], which ends with its store.
 
 mod store;
 
@@ -35,12 +37,14 @@ mod disk;
 mod filter;
 mod lexicon;
 mod link;
+mod maintenance;
 mod open;
 mod reader;
 mod records;
 mod repair;
 mod search;
 mod segments;
+mod sync;
 
 pub use backup::restore;
 pub use document::{Chunk, ContentStamps, Document, DocumentInfo, Source, StoredChunk};
@@ -49,6 +53,7 @@ pub use filter::{Field, Filter, FilterError, Place};
 pub use index::{self, SegmentStats};
 pub use lexicon::Lexicon;
 pub use link::{Link, Links};
+pub use maintenance::Maintenance;
 pub use open::access::Access;
 pub use reader::Reader;
 pub use repair::fsck::Finding;

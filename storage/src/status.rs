@@ -24,7 +24,8 @@ pub struct Status {
     pub collections: Vec<CollectionStatus>,
     /// Bytes that sled has on disk.
     pub engine_bytes: u64,
-    /// What was found damaged when it was opened and since, and lexicons that cannot be written; all else works.
+    /// What was found damaged when it was opened and since, lexicons that cannot be written, and what fails in the
+    /// background; all else works.
     pub warnings: Vec<String>,
 }
 
@@ -77,6 +78,7 @@ impl Store {
     /// Errors of the disk.
     pub fn status(&self) -> Result<Status> {
         let mut warnings = self.warnings();
+        warnings.extend(self.maintenance().problems());
         let mut collections = Vec::new();
         for collection in self.all() {
             let n_documents = self.tree().count(&key::prefix(collection.number, Tag::Document))?;

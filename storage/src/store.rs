@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
 use half::f16;
+use index::Segment;
 
 use crate::collection::{self, Collection, Ledger};
 use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
+use crate::maintenance::Upkeep;
 use crate::open::lock::Lock;
 use crate::open::recover::{self, Recovered};
 use crate::reader::manifest;
@@ -20,23 +22,42 @@ use crate::records::tree::Tree;
 use crate::row;
 use crate::search::request::Request;
 use crate::search::view::Answer;
-use crate::segments::sealed::Sealed;
+use crate::segments::retired::Retired;
 use crate::space::Space;
 
 /// A database, open for reading and writing.
 ///
 /// Methods may be called from many threads. Writers wait for each other; searches wait for nobody.
 pub struct Store {
+    // First: maintenance ends before what it works on.
+    _end: Option<EndOfMaintenance>,
+    inner: Arc<Inner>,
+}
+
+/// What the handles of one open database share.
+struct Inner {
     dir: PathBuf,
     collections: RwLock<BTreeMap<String, Arc<Collection>>>,
     writer: Mutex<Writer>,
-    /// Held through a merge, so that no two do the same work. Taken before the writer's mutex.
+    /// Held through a merge, so that no two do the same work. Taken before the mutex of seals.
     merging: Mutex<()>,
+    /// The same of seals. Taken before the writer's mutex.
+    sealing: Mutex<()>,
     tree: Tree,
     /// What was found damaged, when it was opened and since.
     warnings: Mutex<Vec<String>>,
+    maintenance: Upkeep,
     // Last, so that the lock is given back after sled is closed.
     _lock: Lock,
+}
+
+/// Ends the thread of maintenance when the store is dropped.
+struct EndOfMaintenance(Arc<Inner>);
+
+impl Drop for EndOfMaintenance {
+    fn drop(&mut self) {
+        self.0.maintenance.end();
+    }
 }
 
 /// What only the holder of the writer's mutex may see.
@@ -44,7 +65,7 @@ pub(crate) struct Writer {
     pub(crate) ledgers: HashMap<u32, Ledger>,
     pub(crate) next_collection: u32,
     /// Segments that were replaced, whose files are still there because a search may read them.
-    pub(crate) retired: Vec<Sealed>,
+    pub(crate) retired: Retired<Segment>,
 }
 
 impl Writer {
@@ -63,15 +84,23 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Store> {
         let Recovered { lock, tree, collections, ledgers, next_collection, warnings } =
             recover::open(dir)?;
-        Ok(Store {
+        let inner = Arc::new(Inner {
             dir: dir.to_owned(),
             collections: RwLock::new(collections),
-            writer: Mutex::new(Writer { ledgers, next_collection, retired: Vec::new() }),
+            writer: Mutex::new(Writer { ledgers, next_collection, retired: Retired::default() }),
             merging: Mutex::new(()),
+            sealing: Mutex::new(()),
             tree,
             warnings: Mutex::new(warnings),
+            maintenance: Upkeep::default(),
             _lock: lock,
-        })
+        });
+        Ok(Store { _end: Some(EndOfMaintenance(Arc::clone(&inner))), inner })
+    }
+
+    /// Another handle, for the thread of maintenance, which ends before the store does.
+    pub(crate) fn handle(&self) -> Store {
+        Store { _end: None, inner: Arc::clone(&self.inner) }
     }
 
     /// All collections with their spaces, ordered by name.
@@ -97,7 +126,7 @@ impl Store {
     /// [`Error::NoCollection`]; [`Error::Corrupt`] if its record is damaged; errors of the disk.
     pub fn document(&self, collection: &str, id: &str) -> Result<Option<DocumentInfo>> {
         let collection = self.collection(collection)?;
-        collection::read_document(&self.tree, collection.number, id)
+        collection::read_document(&self.inner.tree, collection.number, id)
     }
 
     /// All documents without their chunks, ordered by id.
@@ -108,7 +137,7 @@ impl Store {
         let collection = self.collection(collection)?;
         let mut documents = Vec::new();
         let prefix = key::prefix(collection.number, key::Tag::Document);
-        self.tree.scan(&prefix, &mut |key, payload| {
+        self.inner.tree.scan(&prefix, &mut |key, payload| {
             documents.push(DocumentInfo::decode(&key, &payload?)?);
             Ok(())
         })?;
@@ -144,7 +173,7 @@ impl Store {
         id: &str,
         chunk_idx: &Range<u32>,
     ) -> Result<Result<Vec<StoredChunk>, u64>> {
-        let Some(info) = collection::read_document(&self.tree, collection.number, id)? else {
+        let Some(info) = collection::read_document(&self.inner.tree, collection.number, id)? else {
             return Ok(Ok(Vec::new()));
         };
         collection::chunks_of(&collection.view(), &info, chunk_idx)
@@ -194,7 +223,7 @@ impl Store {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Collection>> {
-        self.collections.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.inner.collections.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     pub(crate) fn collection(&self, name: &str) -> Result<Arc<Collection>> {
@@ -202,53 +231,92 @@ impl Store {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Collection>> {
-        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+        let collections = self.inner.collections.read().unwrap_or_else(PoisonError::into_inner);
         collections.values().cloned().collect()
     }
 
     pub(crate) fn insert(&self, collection: Arc<Collection>) {
-        let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
+        let mut collections =
+            self.inner.collections.write().unwrap_or_else(PoisonError::into_inner);
         collections.insert(collection.name.clone(), collection);
     }
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes the manifest that readers in other processes follow.
     pub(crate) fn publish(&self, writer: &Writer) -> Result<()> {
         let collections = self.all();
-        manifest::write(&self.dir, collections.iter().map(|each| &**each), &writer.ledgers)
+        manifest::write(&self.inner.dir, collections.iter().map(|each| &**each), &writer.ledgers)
     }
 
+    /// Takes the mutex of merges; the background gives way.
     pub(crate) fn merging(&self) -> MutexGuard<'_, ()> {
-        self.merging.lock().unwrap_or_else(PoisonError::into_inner)
+        let _asking = self.inner.maintenance.ask();
+        self.inner.merging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the mutex of seals; the background gives way.
+    pub(crate) fn sealing(&self) -> MutexGuard<'_, ()> {
+        let _asking = self.inner.maintenance.ask();
+        self.wait_for_seal()
+    }
+
+    /// Takes the mutex of seals once the seal at work is done.
+    pub(crate) fn wait_for_seal(&self) -> MutexGuard<'_, ()> {
+        self.inner.sealing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mutex of merges, for the background: not if somebody else has it or waits for it.
+    pub(crate) fn try_merging(&self) -> Option<MutexGuard<'_, ()>> {
+        self.try_lock(&self.inner.merging)
+    }
+
+    /// The same of seals.
+    pub(crate) fn try_sealing(&self) -> Option<MutexGuard<'_, ()>> {
+        self.try_lock(&self.inner.sealing)
+    }
+
+    fn try_lock<'a>(&self, mutex: &'a Mutex<()>) -> Option<MutexGuard<'a, ()>> {
+        if self.inner.maintenance.gives_way() {
+            return None;
+        }
+        match mutex.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    pub(crate) fn maintenance(&self) -> &Upkeep {
+        &self.inner.maintenance
     }
 
     pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+        &self.inner.dir
     }
 
     pub(crate) fn segments_dir(&self) -> PathBuf {
-        self.dir.join(recover::SEGMENTS_DIR)
+        self.inner.dir.join(recover::SEGMENTS_DIR)
     }
 
     pub(crate) fn tree(&self) -> &Tree {
-        &self.tree
+        &self.inner.tree
     }
 
     /// What was found damaged so far.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn forget_warnings(&self) {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Notes damage that is no error for who met it; once, however often it is met.
     pub(crate) fn warn(&self, warning: String) {
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warnings = self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         if !warnings.contains(&warning) {
             warnings.push(warning);
         }
@@ -257,6 +325,6 @@ impl Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("Store").field("dir", &self.inner.dir).finish_non_exhaustive()
     }
 }

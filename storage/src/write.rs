@@ -18,7 +18,6 @@ use crate::records::record::{self, MAX_PAYLOAD_BYTES};
 use crate::records::tree::Batch;
 use crate::row::{self, Run};
 use crate::search::view::View;
-use crate::segments::seal;
 use crate::space::Space;
 use crate::store::{Store, Writer};
 
@@ -26,8 +25,6 @@ use crate::store::{Store, Writer};
 const BATCH_BYTES: usize = 8 << 20;
 /// A batch of removals is closed after this many documents.
 const BATCH_REMOVALS: usize = 1024;
-/// Unsealed rows at which `put` seals.
-const SEAL_ROWS: usize = 32 * 1024;
 /// Longest name of a collection.
 const MAX_NAME_CHARS: usize = 64;
 
@@ -71,7 +68,8 @@ impl Store {
     /// Stores documents; one with the id of a stored document replaces it. Of several with one id the last counts.
     ///
     /// When it returns `Ok`, all are on disk and found by searches. On an error, each is stored whole or not at all.
-    /// Seals the collection when 32 Ki rows are unsealed.
+    /// When 32 Ki rows are unsealed they are sealed in the background, or here if there is no
+    /// [maintenance](crate::Maintenance); at twice as many this waits for it.
     ///
     /// # Errors
     /// [`Error::Document`] and [`Error::Row`], before anything is written (but for a document with a record above 64 MiB,
@@ -81,25 +79,40 @@ impl Store {
         for document in documents {
             check_document(document, &collection.space())?;
         }
-        let mut writer = self.writer();
         let mut seen = HashSet::new();
         let mut last_of_each: Vec<&Document> =
             documents.iter().rev().filter(|document| seen.insert(document.id.as_str())).collect();
         last_of_each.reverse();
-        let ledger = writer.ledger(&collection);
-        let mut change = Change::new(ledger);
-        for document in last_of_each {
-            self.put_one(&mut change, &collection, ledger, document)?;
-            if change.batch.n_bytes() >= BATCH_BYTES {
-                self.commit(change, &collection, ledger)?;
-                change = Change::new(ledger);
-            }
+        let mut left = last_of_each.as_slice();
+        while !left.is_empty() {
+            self.make_room(&collection)?;
+            left = self.put_batch(&collection, left)?;
         }
-        self.commit(change, &collection, ledger)?;
-        if collection.view().n_unsealed() >= SEAL_ROWS {
-            seal::seal(self, &mut writer, &collection, &|| false)?;
+        if !self.look_after(&collection) {
+            self.make_room(&collection)?;
         }
         Ok(())
+    }
+
+    /// Stores as many of these documents as are one batch; returns the others.
+    fn put_batch<'a>(
+        &self,
+        collection: &Collection,
+        documents: &'a [&'a Document],
+    ) -> Result<&'a [&'a Document]> {
+        let mut writer = self.writer();
+        let ledger = writer.ledger(collection);
+        let mut change = Change::new(ledger);
+        let mut left = documents;
+        while let Some((document, rest)) = left.split_first() {
+            self.put_one(&mut change, collection, ledger, document)?;
+            left = rest;
+            if change.batch.n_bytes() >= BATCH_BYTES {
+                break;
+            }
+        }
+        self.commit(change, collection, ledger)?;
+        Ok(left)
     }
 
     fn put_one(
@@ -199,6 +212,7 @@ impl Store {
         if n_deleted > 0 && !collection.view().sealed().is_empty() {
             self.publish(writer)?;
         }
+        self.look_after(collection);
         Ok(n_deleted)
     }
 

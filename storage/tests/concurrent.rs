@@ -30,7 +30,7 @@ pub(crate) fn versioned(number: u64, version: u64) -> Document {
     Document { id: content::id(number), source: None, title: None, meta: Map::new(), chunks }
 }
 
-fn search_all(store: &Store) -> Answer {
+pub(crate) fn search_all(store: &Store) -> Answer {
     store.search(NOTES, &Request::new(content::unit_vector(1), 10_000).exact()).unwrap()
 }
 
@@ -108,6 +108,7 @@ fn a_put_of_very_many_rows_takes_several_batches_and_seals_them() {
     const N_DOCUMENTS: u64 = 34;
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let documents: Vec<Document> = (0..N_DOCUMENTS)
         .map(|number| {

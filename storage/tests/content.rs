@@ -1,9 +1,11 @@
 //! Documents made for tests: everything follows from a document's number and version.
 
+use std::time::Duration;
+
 use half::f16;
 use serde_json::json;
 use storage::index::mrl::Quant;
-use storage::{Chunk, Document, Source, Space};
+use storage::{Chunk, Document, Maintenance, Source, Space};
 
 /// Wide enough for codes of a bit a number.
 pub(crate) const WIDTH: usize = 72;
@@ -94,4 +96,9 @@ pub(crate) fn source(seed: u64) -> Source {
         settings: [9; 16],
         kind: "markdown".to_owned(),
     }
+}
+
+/// Maintenance that always has something to do: it seals a few rows, and merges at once.
+pub(crate) fn busy() -> Maintenance {
+    Maintenance::default().seal_at(8).delay(Duration::ZERO)
 }

@@ -1,7 +1,8 @@
 //! A child process is killed at random moments, again and again; what it acknowledged is there.
 //!
 //! The child is this test binary started again. It runs a fixed stream of operations (puts that add and replace,
-//! deletes, seals, merges, compactions, backups) and prints a line before and after each. After `n` acknowledged operations
+//! deletes, seals, merges, compactions, backups), with maintenance at work all the time, and prints a line before and after
+//! each. After `n` acknowledged operations
 //! and a kill, the database holds exactly the state after `n` or after `n + 1` operations: nothing lost, nothing half
 //! there. The next child checks that itself, on the database just as the kill left it, and that a full check finds
 //! nothing. A reader can open what the kill left, and a backup is there whole or not at all.
@@ -167,6 +168,7 @@ fn crash_child() {
     let (seed, acked) = (number(SEED_VARIABLE), number(ACKED_VARIABLE));
     say("starts open");
     let store = Store::open(Path::new(&dir)).unwrap();
+    store.maintain(content::busy());
     store.create(NOTES, &content::space()).unwrap();
     say("starts check");
     let first = check(&store, seed, acked);

@@ -53,6 +53,7 @@ fn whole() -> Whole {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("whole");
     let store = Store::open(&path).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let mut model = Model::default();
     let mut put = |number: u64, version: u64| {
@@ -85,6 +86,7 @@ fn ask(dir: &Path, model: &Model, put: &[StoredChunk]) -> (Vec<String>, u64) {
     let exact = Request::new(query.clone(), 1_000).exact();
     let requests = [exact.clone(), Request::new(query, 1_000), exact.filter(filter)];
     let store = Store::open(dir).unwrap();
+    store.maintain(false);
     let reader = Reader::open(dir).unwrap();
     let mut note = |problem: Result<Option<String>, storage::Error>| match problem {
         Ok(problem) => wrong.extend(problem),
@@ -144,6 +146,7 @@ fn round(
         stories.extend(wrong);
         n_noticed = n_errors;
         let store = Store::open(&dir).unwrap();
+        store.maintain(false);
         let name = whole.segment.file_name().unwrap().to_str().unwrap();
         let findings = store.check(false).unwrap();
         if !findings
@@ -167,6 +170,7 @@ fn round(
         }
         drop(store);
         let store = Store::open(&dir).unwrap();
+        store.maintain(false);
         for number in 0..N_NUMBERS {
             let id = content::id(number);
             let is_there = store.document(NOTES, &id).unwrap() == whole.model.info(&id)

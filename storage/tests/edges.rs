@@ -15,6 +15,7 @@ use crate::model::Model;
 /// A closed database `whole` with a segment and unsealed rows.
 fn database(dir: &Path) -> Model {
     let store = Store::open(&dir.join("whole")).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let mut model = Model::default();
     for number in 0..12 {
@@ -109,6 +110,7 @@ fn ten_thousand_equal_rows_are_sealed_merged_filtered_and_found() {
     const N_CHUNKS: u32 = 500;
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let vector: Vec<f16> = content::unit_vector(1).into_iter().map(f16::from_f32).collect();
     let chunk = Chunk {
@@ -156,6 +158,7 @@ fn ten_thousand_equal_rows_are_sealed_merged_filtered_and_found() {
 fn vectors_of_zeros_score_zero_and_disturb_nobody() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let mut n_rows = 0;
     for number in 0..12 {

@@ -166,6 +166,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 fn run(operations: &[Operation]) {
     let dir = TempDir::new().unwrap();
     let mut store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let mut model = Model::default();
     for operation in operations {
@@ -229,6 +230,7 @@ fn a_touch_leaves_the_time_of_the_content_whether_sealed_or_not() {
 fn store_of(documents: &[Document]) -> (TempDir, Store) {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     store.put(NOTES, documents).unwrap();
     (dir, store)
@@ -300,6 +302,7 @@ fn metadata_may_be_nested_64_deep_and_no_deeper() {
     assert_eq!(store.count(NOTES, &filter).unwrap(), 1);
     drop(store);
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     assert_eq!(
         store.document(NOTES, "ok").unwrap().unwrap().meta,
         *nested(64).as_object().unwrap()
@@ -323,6 +326,7 @@ fn damaged_columns_are_an_error_that_names_the_segment_and_only_for_filters() {
         flipped[at] ^= 1 << bit;
         std::fs::write(&name, &flipped).unwrap();
         let store = Store::open(dir.path()).unwrap();
+        store.maintain(false);
         let request = Request::new(content::unit_vector(1), 3);
         assert_eq!(store.search(NOTES, &request).unwrap().hits.len(), 1);
         for error in [

@@ -35,6 +35,7 @@ fn document(number: u64) -> Document {
 
 fn filled(dir: &Path, n_documents: u64) -> Store {
     let store = Store::open(dir).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let documents: Vec<_> = (0..n_documents).map(document).collect();
     store.put(NOTES, &documents).unwrap();
@@ -78,6 +79,7 @@ fn words_are_found_while_rows_wait_in_memory_on_disk_and_in_segments() {
     };
     drop(store);
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     check(&store);
     store.seal_after_bulk(NOTES, &|| false).unwrap();
     assert!(lexicon_bytes(&store) > 0, "a bulk command ends with all on disk");
@@ -101,6 +103,7 @@ fn a_lexicon_that_was_removed_or_damaged_is_made_again_when_opening() {
     drop(store);
     let check = |n_warnings: usize, doing: &str| {
         let store = Store::open(dir.path()).unwrap();
+        store.maintain(false);
         let warnings = store.status().unwrap().warnings;
         assert_eq!(warnings.len(), n_warnings, "{doing}: {warnings:?}");
         for (query, expected) in QUERIES.iter().zip(&expected) {

@@ -2,6 +2,8 @@
 //!
 //! - `model`: any sequence of operations agrees with a `BTreeMap`.
 //! - `concurrent`: searches beside writers and seals see whole documents of one moment, and wait for nobody.
+//! - `maintenance`: few segments without anybody asking, within limits; what fails is told and tried again.
+//! - `latency`: how long searches take beside writers, seals and merges.
 //! - `merge`: merging and compaction lose nothing, wait for nobody, give space back.
 //! - `backup`: a copy made beside a writer is a database of one moment.
 //! - `reader`: another process searches while this one writes.
@@ -28,8 +30,11 @@ mod edges;
 mod faults;
 mod files;
 mod filter;
+mod latency;
 mod lexicon;
+
 mod lock;
+mod maintenance;
 mod merge;
 mod model;
 mod reader;

@@ -1,4 +1,5 @@
-//! Merging and compaction: nothing is lost, nobody waits, space is given back.
+//! Merging and compaction: nothing is lost, nobody waits, space is given back. Only what a test asks for is merged: there is no
+//! maintenance beside it.
 
 use std::cell::RefCell;
 use std::fs;
@@ -14,6 +15,7 @@ use crate::model::{Model, check_compact};
 
 fn create(dir: &Path) -> Store {
     let store = Store::open(dir).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     store
 }
@@ -112,6 +114,7 @@ fn what_is_written_while_a_merge_is_at_work_is_there_after_it() {
     assert!(store.status().unwrap().collections[0].dead > 0, "they died while it was at work");
     drop(store);
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     model.check(&store);
     assert!(store.merge(NOTES, &|| false).unwrap());
     model.check(&store);
@@ -149,6 +152,7 @@ fn a_collection_gets_codes_of_another_width_step_by_step() {
     model.check(&store);
     drop(store);
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     assert_eq!(store.space(NOTES).unwrap().unwrap().dims, WIDTH);
     model.check(&store);
     assert!(store.compact(NOTES, &|| false).unwrap().complete, "a compaction finishes it");
@@ -231,6 +235,7 @@ fn damage_is_not_copied_into_a_new_segment_and_bulk_work_goes_on() {
     bytes[at] ^= 1;
     fs::write(&path, bytes).unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     let error = store.merge(NOTES, &|| false).unwrap_err();
     assert!(error.is_corruption(), "{error}");
     let name = path.file_name().unwrap().to_str().unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use storage::{Access, Answer, Error, Filter, Reader, Request, Store};
 use tempfile::TempDir;
@@ -63,6 +63,7 @@ fn another_process_searches_while_this_one_writes_seals_merges_and_compacts() {
     const N_VERSIONS: u64 = 60;
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "reader::reader_child", "--nocapture"])
@@ -97,11 +98,12 @@ fn a_reader_sees_what_was_sealed_and_follows_on_refresh() {
     let dir = TempDir::new().unwrap();
     let before = SystemTime::now();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let reader = Reader::open(dir.path()).unwrap();
     assert_eq!(reader.collections().unwrap(), store.collections().unwrap());
     // To the millisecond.
-    assert!(reader.written_at() + std::time::Duration::from_millis(1) > before);
+    assert!(reader.written_at() + Duration::from_millis(1) > before);
     let put = |numbers: std::ops::Range<u64>| {
         let documents: Vec<_> = numbers.map(|number| content::document(number, 1)).collect();
         store.put(NOTES, &documents).unwrap();
@@ -144,6 +146,7 @@ fn a_reader_sees_what_was_sealed_and_follows_on_refresh() {
 fn a_torn_manifest_is_an_error_for_readers_until_a_writer_opens() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     store.put(NOTES, &[content::document(5, 1)]).unwrap();
     store.seal(NOTES, &|| false).unwrap();
@@ -161,6 +164,7 @@ fn a_torn_manifest_is_an_error_for_readers_until_a_writer_opens() {
     let hits = search_all(&reader);
     drop(store);
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     assert_eq!(store.check(false).unwrap(), []);
     assert!(reader.refresh().unwrap());
     assert_eq!(search_all(&reader), hits);
@@ -172,6 +176,7 @@ fn a_torn_manifest_is_an_error_for_readers_until_a_writer_opens() {
 fn a_segment_that_is_replaced_under_a_reader_leads_it_to_the_newer_manifest() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     let mut model = Model::default();
     for number in 0..6 {
@@ -196,6 +201,7 @@ fn a_segment_that_is_replaced_under_a_reader_leads_it_to_the_newer_manifest() {
 fn what_another_process_writes_is_read_and_writing_to_it_names_that_process() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     store.put(NOTES, &[content::document(1, 1)]).unwrap();
     store.seal(NOTES, &|| false).unwrap();
@@ -213,6 +219,28 @@ fn what_another_process_writes_is_read_and_writing_to_it_names_that_process() {
 }
 
 #[test]
+fn a_lock_taken_at_a_time_that_is_far_away_or_still_to_come_is_waited_for_by_nobody() {
+    const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.create(NOTES, &content::space()).unwrap();
+    let owner = fs::File::options().write(true).open(dir.path().join("owner.json")).unwrap();
+    for taken in [SystemTime::now() + TEN_YEARS, SystemTime::now() - TEN_YEARS, UNIX_EPOCH] {
+        owner.set_modified(taken).unwrap();
+        let beside = Access::open(dir.path()).unwrap();
+        assert!(beside.as_of().is_some() && beside.store().is_err());
+    }
+    drop(store);
+    // What it says of itself is for messages only.
+    fs::write(
+        dir.path().join("owner.json"),
+        "{\"pid\":1,\"started_at_unix_ms\":99999999999999999}",
+    )
+    .unwrap();
+    assert!(Access::open(dir.path()).unwrap().store().is_ok());
+}
+
+#[test]
 fn a_database_that_is_just_being_made_is_not_there_to_read() {
     let dir = TempDir::new().unwrap();
     let _store = Store::open(dir.path()).unwrap();
@@ -224,6 +252,7 @@ fn a_database_that_is_just_being_made_is_not_there_to_read() {
 fn a_reader_answers_and_refuses_what_the_store_does() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
     store
         .put(NOTES, &(0..5).map(|number| content::document(number, 0)).collect::<Vec<_>>())

@@ -39,11 +39,10 @@ fn open_database(global: &Global, output: &Output) -> anyhow::Result<Database> {
     check_is_there(&global.db)?;
     let db = Database::open_or_read(&global.db)?;
     if let Some(as_of) = db.as_of() {
-        let age = SystemTime::now().duration_since(as_of).unwrap_or_default();
         output.note(format_args!(
-            "another process has {} open for writing: this is what it had finished {} ago",
+            "another process has {} open for writing: this is what it had finished {}",
             text::printable(&global.db.display().to_string()),
-            text::duration(age.as_secs_f64())
+            text::ago(as_of, SystemTime::now())
         ));
     }
     Ok(db)

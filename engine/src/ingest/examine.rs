@@ -3,7 +3,9 @@
 //! A file is taken for unchanged without being read only if its stamp is the one on record *and* the
 //! stamp was old enough when it was recorded: an edit that follows within the clock's grain, of the
 //! same size, leaves the stamp as it is, so a young stamp proves nothing and the content is read
-//! (git calls such an entry racy). Content is compared by its blake3 hash.
+//! (git calls such an entry racy). One that was recorded at a time that is still to come proves nothing
+//! either: the clock went back since, and may give the same time twice. Content is compared by its
+//! blake3 hash.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -115,7 +117,7 @@ pub fn examine(
     if let Some(known) = known
         && known.settings == settings
         && is_same(found, known)
-        && is_proof(known)
+        && is_proof(known, seen_ns)
     {
         return Ok(Outcome::Unchanged);
     }
@@ -214,12 +216,48 @@ fn is_same(found: &Found, known: &Stamp) -> bool {
         == (known.len, known.mtime_ns, known.ctime_ns, known.inode)
 }
 
-fn is_proof(known: &Stamp) -> bool {
-    known.mtime_ns.max(known.ctime_ns).saturating_add(GRAIN_NS) < known.seen_ns
+fn is_proof(known: &Stamp, now_ns: i64) -> bool {
+    let changed_ns = known.mtime_ns.max(known.ctime_ns);
+    changed_ns.saturating_add(GRAIN_NS) < known.seen_ns && known.seen_ns <= now_ns
 }
 
 /// Nanoseconds since 1970.
 fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_proof_only_if_it_was_old_and_its_record_is_not_of_the_future() {
+        const S: i64 = 1_000_000_000;
+        let stamp = |mtime_ns, ctime_ns, seen_ns| Stamp {
+            len: 1,
+            mtime_ns,
+            ctime_ns,
+            inode: 1,
+            seen_ns,
+            content: [0; 32],
+            settings: [0; 16],
+        };
+        let ten_years = 10 * 365 * 24 * 3600 * S;
+        for (known, now_ns, expected) in [
+            (stamp(100 * S, 100 * S, 103 * S), 200 * S, true),
+            (stamp(100 * S, 100 * S, 102 * S), 200 * S, false),
+            (stamp(1, 100 * S, 102 * S), 200 * S, false),
+            // The clock went back after it was recorded, or was ahead then.
+            (stamp(100 * S, 100 * S, 103 * S), 102 * S, false),
+            (stamp(100 * S, 100 * S, ten_years), 200 * S, false),
+            // A file from the future, seen now, then ten years ahead, then at the end of time.
+            (stamp(ten_years, 100 * S, 200 * S), 300 * S, false),
+            (stamp(ten_years, 100 * S, 2 * ten_years), 300 * S, false),
+            (stamp(i64::MAX, i64::MAX, i64::MAX), i64::MAX, false),
+            (stamp(i64::MIN, 0, 3 * S), i64::MAX, true),
+        ] {
+            assert_eq!(is_proof(&known, now_ns), expected, "{known:?} at {now_ns}");
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bincode::{Decode, Encode};
 use xxhash_rust::xxh3::xxh3_64;
@@ -53,8 +53,10 @@ pub(crate) struct Entry {
 }
 
 impl Manifest {
+    /// By the clock of who wrote it, which may be wrong.
     pub(crate) fn written_at(&self) -> SystemTime {
-        UNIX_EPOCH + std::time::Duration::from_millis(self.written_at_unix_ms)
+        let since_1970 = Duration::from_millis(self.written_at_unix_ms);
+        UNIX_EPOCH.checked_add(since_1970).unwrap_or(UNIX_EPOCH)
     }
 }
 

@@ -74,7 +74,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// When the manifest at hand was written, by the writer's clock.
+    /// When the manifest at hand was written, by the writer's clock: if clocks were set, that may still be to come.
     pub fn written_at(&self) -> SystemTime {
         self.state().written_at
     }

@@ -53,6 +53,7 @@ fn document(id: &str, axis: usize, n_chunks: usize) -> Document {
 fn two_documents() -> (TempDir, Store) {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     store.create("c", &space()).unwrap();
     store.put("c", &[document("a", 0, 2), document("b", 1, 2)]).unwrap();
     (dir, store)
@@ -60,7 +61,9 @@ fn two_documents() -> (TempDir, Store) {
 
 fn reopen(dir: &TempDir, store: Store) -> Store {
     drop(store);
-    Store::open(dir.path()).unwrap()
+    let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
+    store
 }
 
 /// Rows found by an exact search along an axis with a score above one half.
@@ -241,6 +244,7 @@ fn files_that_no_record_names_are_removed_when_opening() {
         File::create(path).unwrap();
     }
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     assert_eq!(segment_files(&dir), kept);
     assert!(!half_written.exists() && foreign.exists());
     assert_eq!(found(&store, 0), [0, 1]);
@@ -305,6 +309,7 @@ fn a_crash_at_any_step_of_swapping_sled_leaves_all_records() {
     drop(store);
     let check = || {
         let store = Store::open(dir.path()).unwrap();
+        store.maintain(false);
         assert_eq!((found(&store, 0), found(&store, 1)), (vec![0, 1], vec![2, 3]));
         assert!(!path("sled.part").exists() && !path("sled.new").exists());
     };

@@ -55,7 +55,8 @@ impl Store {
     /// # Errors
     /// Errors of the disk. Damage is no error, it is a finding.
     pub fn check(&self, repair: bool) -> Result<Vec<Finding>> {
-        let _merging = self.merging();
+        // A segment that is being made is in no record yet.
+        let (_merging, _sealing) = (self.merging(), self.sealing());
         let mut writer = self.writer();
         let mut findings = Vec::new();
         let mut all_known = true;
@@ -102,6 +103,7 @@ impl Store {
             merge::sweep(self, &mut writer);
             if findings.iter().all(|finding| finding.repaired) {
                 self.forget_warnings();
+                self.maintenance().forget_all();
             }
         }
         Ok(findings)
@@ -114,8 +116,7 @@ impl Store {
         repair: bool,
         findings: &mut Vec<Finding>,
     ) -> Result<()> {
-        let mut named: BTreeSet<String> =
-            writer.retired.iter().map(|sealed| sealed.name().to_owned()).collect();
+        let mut named: BTreeSet<String> = writer.retired.names().map(str::to_owned).collect();
         for collection in self.all() {
             let prefix = key::prefix(collection.number, Tag::Segment);
             let mut is_known = true;
@@ -241,14 +242,11 @@ impl Check<'_> {
                 let ledger = self.writer.ledger(&self.collection);
                 ledger.lost.remove(&first_row);
                 if let Some(found) = found {
-                    let view = self.collection.view();
                     let found = found.with_dead(ledger.dead_in(found.rows()));
-                    let all = view.sealed().iter().cloned().chain([found]).collect();
-                    self.collection.swap(View::new(
-                        all,
-                        view.unsealed().to_vec(),
-                        view.lexicon().clone(),
-                    ));
+                    self.collection.update(|view| {
+                        let all = view.sealed().iter().cloned().chain([found]).collect();
+                        View::new(all, view.unsealed().to_vec(), view.lexicon().clone())
+                    });
                 }
             }
         }

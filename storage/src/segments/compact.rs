@@ -28,7 +28,7 @@ pub struct Compacted {
 impl Store {
     /// Seals a collection, merges its segments into one without dead rows, and gives the space back, that of sled too.
     ///
-    /// Searches go on meanwhile; writers wait for the sealing, and while sled is written anew. What is put meanwhile
+    /// Searches and writers go on meanwhile; writers wait while sled is written anew. What is put meanwhile
     /// stays beside the one segment. A segment that could not be opened is left, and what lies on both sides of it is not
     /// merged. Needs room for the new segment beside the old ones.
     ///
@@ -50,9 +50,10 @@ impl Store {
                 merge(self, &collection, &group, cancelled)?;
             }
         }
-        drop(merging);
         let mut writer = self.writer();
         sweep(self, &mut writer);
+        drop(merging);
+        self.maintenance().forget(&collection.name);
         let complete = !cancelled();
         if complete {
             // Takes dead rows out of it.

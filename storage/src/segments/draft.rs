@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -121,16 +122,42 @@ impl<'a> Draft<'a> {
         disk::require(segments_dir, Need::File(n_bytes))?;
         // No two segments that are written at the same time have the same seed.
         let temporary = format!("{:016x}", self.seed);
-        let name = disk::write_named(
+        let named = disk::write_named(
             segments_dir,
             &temporary,
-            |out| built.write_to(out),
+            |out| built.write_to(&mut Stoppable { out, cancelled }),
             |hash| format!("{hash:032x}{SUFFIX}"),
-        )?;
+        );
+        let name = match named {
+            Err(_) if cancelled() => return Ok(None),
+            named => named?,
+        };
         let record = SegmentRecord { name, first_row, last_row, n_rows: self.n_rows, n_bytes };
         Sealed::open(segments_dir, record, &self.space).map(Some)
     }
 }
+
+/// Writes until it is told to stop, then fails.
+struct Stoppable<'a> {
+    out: &'a mut dyn Write,
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Write for Stoppable<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.cancelled)() {
+            return Err(io::Error::other("it was stopped"));
+        }
+        self.out.write(&bytes[..bytes.len().min(MOST_AT_ONCE)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Bytes written between two looks at whether to stop.
+const MOST_AT_ONCE: usize = 4 << 20;
 
 /// The columns of all rows.
 fn columns(parts: Vec<Described<'_>>) -> Result<Vec<u8>> {

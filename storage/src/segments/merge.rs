@@ -9,8 +9,8 @@
 //! a file that no record names; after it the new one and old files that no record names. Either are removed by the next
 //! opening; without a crash, old files go once no search reads them.
 //!
-//! There is no thread of its own: who calls [`Store::merge`] decides when there is time for it. Nobody but a bulk command
-//! and [`Store::compact`](crate::Store::compact) does so by itself.
+//! Who calls [`Store::merge`] decides when there is time for it; so does the thread of `maintenance`, which gives way to
+//! everyone who asks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,17 +43,25 @@ impl Store {
     pub fn merge(&self, collection: &str, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
         let collection = self.collection(collection)?;
         let _merging = self.merging();
-        for group in groups(self, &collection) {
-            let sizes: Vec<_> = group.iter().map(|each| (each.n_rows(), each.n_dead())).collect();
-            if let Some(range) = plan(&sizes).into_iter().next() {
-                let merged = merge(self, &collection, &group[range], cancelled)?;
-                drop(group);
-                sweep(self, &mut self.writer());
-                return Ok(merged);
-            }
-        }
-        Ok(false)
+        let Some(sources) = due(self, &collection) else { return Ok(false) };
+        let merged = merge(self, &collection, &sources, cancelled)?;
+        drop(sources);
+        sweep(self, &mut self.writer());
+        Ok(merged)
     }
+}
+
+/// The segments of the merge that is worth doing first, if any is.
+pub(crate) fn due(store: &Store, collection: &Collection) -> Option<Vec<Sealed>> {
+    groups(store, collection).into_iter().find_map(|group| {
+        let range = plan(&sizes(&group)).into_iter().next()?;
+        Some(group[range].to_vec())
+    })
+}
+
+/// What the plan asks of segments.
+pub(crate) fn sizes(segments: &[Sealed]) -> Vec<(usize, usize)> {
+    segments.iter().map(|each| (each.n_rows(), each.n_dead())).collect()
 }
 
 /// The segments of a collection that may become one: all, unless between some lie rows that could not be opened.
@@ -74,15 +82,20 @@ pub(crate) fn merge(
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<bool> {
     let n_live: usize = sources.iter().map(|source| source.n_rows() - source.n_dead()).sum();
-    let text_bytes = sources.iter().map(Sealed::text_bytes).sum();
-    let n_bytes = draft::estimate_bytes(&collection.space(), n_live, text_bytes);
-    disk::require(store.dir(), Need::File(n_bytes))?;
+    disk::require(store.dir(), Need::File(needed_bytes(collection, sources)))?;
     let Some(draft) = gather(collection, sources, cancelled)? else { return Ok(false) };
     let made = draft.write(&store.segments_dir(), cancelled)?;
     if made.is_none() && n_live > 0 {
         return Ok(false);
     }
     replace(store, &mut store.writer(), collection, sources, made)
+}
+
+/// Bytes that one segment of the live rows of `sources` takes, roughly.
+pub(crate) fn needed_bytes(collection: &Collection, sources: &[Sealed]) -> u64 {
+    let n_live = sources.iter().map(|source| source.n_rows() - source.n_dead()).sum();
+    let text_bytes = sources.iter().map(Sealed::text_bytes).sum();
+    draft::estimate_bytes(&collection.space(), n_live, text_bytes)
 }
 
 /// Checks the sources and puts their live rows into a draft; `None` if cancelled.
@@ -170,24 +183,20 @@ pub(crate) fn replace(
         }
     }
     let made = made.map(|made| made.with_dead(dead.into_iter()));
-    let next = kept.into_iter().cloned().chain(made).collect();
+    let next: Vec<Sealed> = kept.into_iter().cloned().chain(made).collect();
     let old: Vec<Sealed> = old.into_iter().cloned().collect();
-    collection.swap(View::new(next, view.unsealed().to_vec(), view.lexicon().clone()));
+    drop(view);
+    collection.update(|view| View::new(next, view.unsealed().to_vec(), view.lexicon().clone()));
     // Until the manifest no longer names them, their files stay: what it names must be there.
     store.publish(writer)?;
-    writer.retired.extend(old);
+    old.iter().for_each(|each| writer.retired.add(each.name(), Arc::clone(each.segment())));
     Ok(true)
 }
 
 /// Removes the files of segments that were replaced and that no view holds any more; the others wait.
 pub(crate) fn sweep(store: &Store, writer: &mut Writer) {
-    writer.retired.retain(|sealed| {
-        // Only views could hand out another reference, and none has this segment.
-        let is_read = Arc::strong_count(sealed.segment()) > 1;
-        if !is_read {
-            // Best effort: what stays is removed at the next open.
-            let _ = std::fs::remove_file(store.segments_dir().join(sealed.name()));
-        }
-        is_read
+    writer.retired.sweep(|name| {
+        // Best effort: what stays is removed at the next open.
+        let _ = std::fs::remove_file(store.segments_dir().join(name));
     });
 }

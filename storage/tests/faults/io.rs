@@ -14,8 +14,8 @@ use crate::crash::{check_copies, check_reader};
 fn tally(kind: &str, lasting: bool, few: u64) -> Option<Tally> {
     let shim = shim()?;
     let mut tally = Tally::default();
-    for at in spread(&without_fault(shim).calls, rounds(few)) {
-        round(&mut tally, shim, Fault { kind, at, lasting });
+    for (number, at) in (0..).zip(spread(&without_fault(shim).calls, rounds(few))) {
+        round(&mut tally, shim, Fault { kind, at, lasting, maintenance: number % 2 == 1 });
     }
     Some(tally)
 }
@@ -126,17 +126,18 @@ fn calls_on_which_much_depends_may_fail() {
         (from + call + 1) as u64
     };
     let mut tally = Tally::default();
+    let fault = Fault { kind: "EIO", ..Fault::default() };
     // sled written anew has its name, and that may not last: nothing may be written to the old one.
     let at = after("rename /db/sled.part", "fsync /db");
-    round(&mut tally, shim, Fault { kind: "EIO", at, lasting: false });
+    round(&mut tally, shim, Fault { at, ..fault });
     // sled is open, and cannot be closed without a panic of its own.
     let at = after("fsync /db/sled/conf", "fsync /db/sled");
-    round(&mut tally, shim, Fault { kind: "EIO", at, lasting: true });
+    round(&mut tally, shim, Fault { at, lasting: true, ..fault });
     // A thread of sled's writes, and this one waits for it.
     let is_flush = |name: &String| name == "sync_file_range /db/sled/db";
     let flushes = (1..).zip(&names).filter(|(_, name)| is_flush(name)).map(|(at, _)| at);
     for at in flushes.step_by(12) {
-        round(&mut tally, shim, Fault { kind: "EIO", at, lasting: false });
+        round(&mut tally, shim, Fault { at, ..fault });
     }
     tally.finish("EIO at calls on which much depends");
 }

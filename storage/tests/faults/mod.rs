@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use storage::{Request, Store};
+use storage::{Maintenance, Request, Store};
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES};
@@ -34,6 +34,7 @@ use crate::model::Model;
 
 const DIR_VARIABLE: &str = "GEMMULE_TEST_FAULTS_DIR";
 const ACKED_VARIABLE: &str = "GEMMULE_TEST_FAULTS_ACKED";
+const MAINTENANCE_VARIABLE: &str = "GEMMULE_TEST_FAULTS_MAINTENANCE";
 
 /// A child that says nothing for so long hangs. Far above what any operation takes.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
@@ -177,6 +178,10 @@ fn faults_child() {
                 continue;
             }
         };
+        store.maintain(match setting(MAINTENANCE_VARIABLE, 0) {
+            0 => Maintenance::from(false),
+            _ => content::busy(),
+        });
         match go_on(&store, Path::new(&dir), &mut acked) {
             Ok(()) => break,
             Err(error) => {
@@ -222,6 +227,8 @@ struct Fault<'a> {
     /// The call that meets it, from 1; 0 for none.
     at: u64,
     lasting: bool,
+    /// With maintenance at work, so that it may meet the fault; and then no two runs are the same.
+    maintenance: bool,
 }
 
 /// What a child does without a fault.
@@ -290,6 +297,7 @@ impl Bench {
         if fault.lasting {
             command.env("GEMMULE_SHIM_LASTING", "1");
         }
+        command.env(MAINTENANCE_VARIABLE, u64::from(fault.maintenance).to_string());
         if let Some(shadow) = shadow {
             command.env("GEMMULE_SHIM_SHADOW", shadow);
         }

@@ -150,7 +150,8 @@ fn check(tally: &mut Tally, db: &Path, acked: u64, story: &dyn Fn(&str) -> Strin
 fn cut(tallies: &mut [Tally; 2], shim: &Path, bench: &mut Bench, at: u64, acked: u64) -> u64 {
     let shadow = bench.path("shadow");
     fs::create_dir(&shadow).unwrap();
-    let child = bench.run(shim, Fault { kind: "cut", at, lasting: false }, acked, Some(&shadow));
+    let fault = Fault { kind: "cut", at, lasting: false, maintenance: at % 2 == 1 };
+    let child = bench.run(shim, fault, acked, Some(&shadow));
     for tally in &mut *tallies {
         tally.rounds += 1;
         tally.critical += u64::from(child.met.is_some() && !child.doing.is_empty());

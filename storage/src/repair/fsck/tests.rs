@@ -47,6 +47,7 @@ fn database() -> (TempDir, Store) {
 fn database_with(dims: usize, quant: Quant) -> (TempDir, Store) {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     let space = Space {
         model: "tiny".to_owned(),
         fingerprint: "f00d".to_owned(),
@@ -67,7 +68,9 @@ fn database_with(dims: usize, quant: Quant) -> (TempDir, Store) {
 
 fn reopen(dir: &Path, store: Store) -> Store {
     drop(store);
-    Store::open(dir).unwrap()
+    let store = Store::open(dir).unwrap();
+    store.maintain(false);
+    store
 }
 
 fn segment(dir: &Path) -> PathBuf {
@@ -121,6 +124,7 @@ fn damage_of_any_part_but_rows_and_texts_is_repaired_without_loss() {
         fs::write(&path, bytes).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let store = Store::open(dir.path()).unwrap();
+        store.maintain(false);
         let (findings, store) = repair(dir.path(), store);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(
@@ -146,6 +150,7 @@ fn a_damaged_vector_keeps_its_text_and_names_its_document_until_that_is_put_agai
     bytes[at] ^= 0x80;
     fs::write(&path, bytes).unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     let findings = store.check(true).unwrap();
     assert!(findings.iter().all(|finding| finding.documents == ["d2"]), "{findings:?}");
     assert!(findings[0].repaired && findings[0].what.starts_with("segment"), "{findings:?}");
@@ -179,6 +184,7 @@ fn a_damaged_text_takes_its_document_with_it_and_no_other_is_changed() {
     bytes[at] ^= 0x01;
     fs::write(&path, bytes).unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     let (findings, store) = repair(dir.path(), store);
     let lost = &findings[0].documents;
     assert!(!lost.is_empty(), "{findings:?}");
@@ -298,6 +304,7 @@ fn a_damaged_graph_is_in_the_warnings_once_a_search_has_met_it() {
     bytes[at] ^= 1;
     fs::write(&path, bytes).unwrap();
     let store = Store::open(dir.path()).unwrap();
+    store.maintain(false);
     assert_eq!(store.status().unwrap().warnings, Vec::<String>::new());
     assert!(store.search("c", &Request::new(vec![0.3; WIDTH], 3)).unwrap().exact);
     let warnings = store.status().unwrap().warnings;
