@@ -31,6 +31,9 @@ pub(super) struct Nodes {
     first_with: HashMap<u64, u32>,    // by the hash of codes and scale
 }
 
+/// Is shown a place, its int8 codes and their scale; `None` ends it.
+type EachPlace<'a> = dyn FnMut(u32, &[i8], f32) -> Option<()> + 'a;
+
 /// The parts of a sealed segment that spare quantising its rows and linking them again.
 pub(super) struct Coded<'a> {
     pub(super) graph: Graph<'a>,
@@ -50,7 +53,7 @@ impl<'a> Coded<'a> {
 
     /// Shows the int8 codes and the scale of each place, in order, until `each` says that it is enough:
     /// those kept, or those of the place's first row.
-    fn each(&self, each: &mut dyn FnMut(u32, &[i8], f32) -> Option<()>) -> Option<()> {
+    fn each(&self, each: &mut EachPlace<'_>) -> Option<()> {
         let places = 0..self.graph.n_nodes() as u32;
         if self.segment.quant() == Quant::Int8 {
             let (codes, scales) = (self.segment.int8_codes(), self.segment.part::<f32>(SCALES));
