@@ -154,7 +154,8 @@ fn rows_without_signs_are_found_all_the_same() {
     // All rows are equal, so each is the mean; then all are zeros; then both halves of the rows are.
     let constant = |_: usize| vec![f16::from_f32(0.1); WIDE.full];
     let zero = |_: usize| vec![f16::ZERO; WIDE.full];
-    let two = |n: usize| vec![f16::from_f32(if n % 2 == 0 { 0.1 } else { -0.1 }); WIDE.full];
+    let two =
+        |n: usize| vec![f16::from_f32(if n.is_multiple_of(2) { 0.1 } else { -0.1 }); WIDE.full];
     let rows: [&dyn Fn(usize) -> Vec<f16>; 3] = [&constant, &zero, &two];
     for (row, n_nodes) in rows.into_iter().zip([1, 1, 2]) {
         let mut builder = SegmentBuilder::new(WIDE, 11).quant(Quant::Binary);
