@@ -14,6 +14,7 @@ mod exchange;
 mod filter;
 mod index;
 mod model;
+mod parquet;
 mod process;
 mod search;
 mod train;
