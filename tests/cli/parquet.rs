@@ -88,7 +88,7 @@ fn tables_of_many_row_groups_and_pages_come_back_whole() {
     let row = |row: usize| {
         let vector: Vec<f32> =
             (0..WIDTH).map(|at| ((row * 7 + at * 3) % 101) as f32 - 50.5).collect();
-        let text = "word ".repeat(if row % 97 == 0 { 20_000 } else { row % 20 });
+        let text = "word ".repeat(if row.is_multiple_of(97) { 20_000 } else { row % 20 });
         format!("{}\n", json!({ "id": row.to_string(), "vector": vector, "text": text }))
     };
     place.write("rows.jsonl", (0..6_500).map(row).collect::<String>());
@@ -136,4 +136,28 @@ fn a_wrong_table_adds_nothing_and_names_the_row_or_the_column() {
     place.run(&["import", "text.parquet"]).expect_error(1, &["text.parquet", "Parquet file"]);
     place.write("empty.parquet", "");
     place.run(&["import", "empty.parquet"]).expect_error(1, &["empty.parquet", "Parquet file"]);
+}
+
+/// The library panics over some damage; that ends as an error too, and nothing of it is printed.
+#[test]
+fn a_table_cut_short_or_changed_is_an_error_of_one_line_or_rows() {
+    let place = Place::new();
+    let whole = fs::read(table("pages")).unwrap();
+    // Pages that need a dictionary, after which there is none; a column that begins before the file does.
+    let mut damaged: Vec<Vec<u8>> =
+        (0..whole.len()).step_by(97).map(|end| whole[..end].to_vec()).collect();
+    damaged.extend((0..whole.len()).step_by(61).map(|at| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x5b;
+        bytes
+    }));
+    for (number, bytes) in damaged.iter().enumerate() {
+        place.write("damaged.parquet", bytes);
+        let collection = format!("c{number}");
+        let ran = place.run(&["import", "damaged.parquet", "--collection", &collection]);
+        match ran.code {
+            Some(0) => {}
+            _ => ran.expect_error(1, &["damaged.parquet"]),
+        }
+    }
 }

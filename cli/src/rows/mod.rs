@@ -24,6 +24,7 @@ use gemmule::Document;
 
 use crate::output::Usage;
 use gemmule::engine::npy;
+pub(crate) use parquet::is_reading;
 
 /// Bytes that are read ahead.
 const READ_BYTES: usize = 1 << 20;

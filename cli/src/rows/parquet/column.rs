@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ::parquet::basic::LogicalType;
+use ::parquet::basic::{Encoding, LogicalType};
 use ::parquet::column::page::{Page, PageMetadata, PageReader};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use ::parquet::data_type::DataType;
@@ -38,7 +38,8 @@ impl Column {
         let column = group.metadata().column(leaf).column_descr_ptr();
         let n_allowed = Arc::new(AtomicU64::new(0));
         let pages = group.get_column_page_reader(leaf)?;
-        let guarded = Box::new(GuardedPages { pages, n_allowed: n_allowed.clone() });
+        let guarded =
+            Box::new(GuardedPages { pages, n_allowed: n_allowed.clone(), has_dictionary: false });
         Ok(Column { reader: get_column_reader(column.clone(), guarded), column, n_allowed })
     }
 
@@ -197,19 +198,29 @@ fn spread<T>(
         .map_while(move |is_there| if is_there { values.next().map(Some) } else { Some(None) })
 }
 
-/// Pages that promise what they can hold: of a page that promises more, the library would make room first.
+/// Pages that promise what they can hold: of a page that promises more, the library would make room first. And without
+/// what it would panic over.
 struct GuardedPages {
     pages: Box<dyn PageReader>,
     n_allowed: Arc<AtomicU64>,
+    has_dictionary: bool,
 }
 
 impl GuardedPages {
-    fn check(&self, page: &Page) -> Result<()> {
+    fn check(&mut self, page: &Page) -> Result<()> {
         let n_values = u64::from(page.num_values());
         if !page.is_data_page() {
             // Of the values that dictionaries hold, halves are the smallest.
+            self.has_dictionary = true;
             let most = (page.buffer().len() / size_of::<f16>()) as u64;
             return within(n_values, most, "its dictionary promises more values than it has bytes");
+        }
+        if matches!(page.encoding(), Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)
+            && !self.has_dictionary
+        {
+            return Err(ParquetError::General(
+                "a page needs a dictionary that is not there".into(),
+            ));
         }
         let n_left = self.n_allowed.load(Ordering::Relaxed);
         within(n_values, n_left, "its pages promise more values than so few rows can have")?;
@@ -233,7 +244,9 @@ impl Iterator for GuardedPages {
 impl PageReader for GuardedPages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         let page = self.pages.get_next_page()?;
-        page.iter().try_for_each(|page| self.check(page))?;
+        if let Some(page) = &page {
+            self.check(page)?;
+        }
         Ok(page)
     }
 

@@ -8,12 +8,15 @@
 //! | `meta` | a text: a JSON object | yes, or missing |
 //!
 //! Rows are decoded a few at a time; of a row group no more than a page of each column is in memory. The
-//! metadata of a file is believed only where being lied to costs nothing.
+//! metadata of a file is believed only where being lied to costs nothing. Some damage the library panics
+//! over: such a panic ends as an error, and [`is_reading`] keeps it from being printed.
 
 mod column;
 mod schema;
 mod write;
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::vec;
 
 use ::parquet::file::metadata::RowGroupMetaData;
@@ -35,6 +38,24 @@ const BATCH_ROWS: i64 = 1024;
 
 /// and have no more numbers than this: lists of few different ones take few bytes.
 const BATCH_NUMBERS: i64 = 1 << 18;
+
+thread_local! {
+    static IS_READING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread is in the library, where a panic is an outcome and no bug: for the
+/// program's panic hook.
+pub(crate) fn is_reading() -> bool {
+    IS_READING.get()
+}
+
+/// Does what a damaged file may make the library panic over.
+fn caught<T>(read: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    IS_READING.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(read));
+    IS_READING.set(false);
+    outcome.unwrap_or_else(|_| bail!("it is damaged in a way that its reader did not expect"))
+}
 
 /// Rows that are read one by one.
 pub(super) struct Reader<R: ChunkReader + 'static> {
@@ -60,13 +81,14 @@ struct Group {
 impl<R: ChunkReader + 'static> Reader<R> {
     /// Reads the metadata and finds the columns.
     pub(super) fn new(file: R) -> anyhow::Result<Reader<R>> {
-        let file = SerializedFileReader::new(file).context("it is not a whole Parquet file")?;
+        let open = || SerializedFileReader::new(file).context("it is not a whole Parquet file");
+        let file = caught(open)?;
         let columns = Columns::find(file.metadata().file_metadata().schema_descr())?;
         let batch = Vec::new().into_iter();
         Ok(Reader { file, columns, group: None, n_groups: 0, batch, n_decoded: 0 })
     }
 
-    /// The next row; none after the last.
+    /// The next row; none after the last. After an error nothing more can be read.
     pub(super) fn next_row(&mut self) -> anyhow::Result<Option<(Document, Vec<f32>)>> {
         loop {
             if let Some(row) = self.batch.next() {
@@ -74,16 +96,15 @@ impl<R: ChunkReader + 'static> Reader<R> {
             }
             match &mut self.group {
                 Some(group) if group.n_left > 0 => {
-                    self.batch = group.next_batch(self.n_decoded)?.into_iter();
-                    self.n_decoded += self.batch.len();
+                    let batch = caught(|| group.next_batch(self.n_decoded))?;
+                    self.n_decoded += batch.len();
+                    self.batch = batch.into_iter();
                 }
                 _ if self.n_groups == self.file.num_row_groups() => return Ok(None),
                 _ => {
+                    let open = || Group::open(&self.file, &self.columns, self.n_groups);
                     let doing = || format!("row group {}", self.n_groups);
-                    self.group = Some(
-                        Group::open(&self.file, &self.columns, self.n_groups)
-                            .with_context(doing)?,
-                    );
+                    self.group = Some(caught(open).with_context(doing)?);
                     self.n_groups += 1;
                 }
             }
