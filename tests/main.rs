@@ -13,7 +13,11 @@ mod edits;
 mod fuzz;
 /// Bytes that are cut short or changed, before each of those readers.
 mod hostile;
+/// Rows that were made in several precisions.
+mod precision;
 /// Answers of the graph against those of the exact scan.
 mod recall;
 /// House rules that a text search can see.
 mod tidy;
+/// Ids, metadata, texts, vectors and numbers that nobody expects.
+mod unusual;

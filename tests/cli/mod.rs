@@ -19,6 +19,7 @@ mod process;
 mod search;
 mod train;
 mod tune;
+mod unusual;
 mod upkeep;
 
 use std::fs;
