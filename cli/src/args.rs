@@ -144,8 +144,8 @@ pub(crate) struct Search {
     /// What you would like to know, in your own words.
     #[arg(required_unless_present = "vector")]
     pub(crate) query: Option<String>,
-    /// Compare this vector instead of the query's own: an .npy, .fvecs, .jsonl or .json file, or - for a
-    /// JSON array on standard input, as `embed` writes it. QUERY, if there is one, is then for words.
+    /// Compare this vector instead of the query's own: an .npy, .fvecs, .jsonl, .parquet or .json file, or -
+    /// for a JSON array on standard input, as `embed` writes it. QUERY, if there is one, is then for words.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) vector: Option<PathBuf>,
     /// At most this many hits.
@@ -413,10 +413,11 @@ pub(crate) struct Fsck {
 
 /// Add vectors from a file to a collection without a model; its first rows make it.
 ///
-/// .jsonl has an object a line: id, vector, and if there are any text, title and meta. .npy is a matrix of
-/// float16, float32 or float64, .fvecs has the width before each row; their ids are in FILE.ids, one a
-/// line, or are the numbers of the rows. Vectors are scaled to unit length and kept in float16. Nothing is
-/// added if a row is damaged.
+/// .jsonl has an object a line: id, vector, and if there are any text, title and meta. .parquet has columns of
+/// these names: id a text or a whole number, vector a list of float or double, meta a text with a JSON
+/// object. .npy is a matrix of float16, float32 or float64, .fvecs has the width before each row; their ids
+/// are in FILE.ids, one a line, or are the numbers of the rows. Vectors are scaled to unit length and kept in
+/// float16. Nothing is added if a row is damaged.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: gemmule import images.npy --collection images\n         \
                         gemmule search --vector query.npy --collection images")]
@@ -431,8 +432,8 @@ pub(crate) struct Import {
 
 /// Write the vectors of a collection to a file, in the order in which they were added.
 ///
-/// .jsonl has an object a row: id, vector, text, title, meta. .npy and .fvecs have float32; the ids are
-/// written to FILE.ids. A document of several chunks has a row for each, named ID#N.
+/// .jsonl has an object a row: id, vector, text, title, meta; .parquet has columns of these names, meta as
+/// JSON. .npy and .fvecs have float32; the ids are written to FILE.ids. A document of several chunks has a row for each, named ID#N.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: gemmule export notes.jsonl")]
 pub(crate) struct Export {

@@ -123,11 +123,12 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// Makes a panic one clean line; those of the extractor's threads are caught there and end in the
-/// ledger, so they are not printed at all.
+/// ledger, those over a damaged table end as an error: they are not printed at all.
 pub(crate) fn quiet_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
-        if thread.name().is_some_and(|name| name.starts_with(EXTRACTOR_THREAD)) {
+        let is_extractor = thread.name().is_some_and(|name| name.starts_with(EXTRACTOR_THREAD));
+        if is_extractor || crate::rows::is_reading() {
             return;
         }
         let what = panic.payload_as_str().unwrap_or("no message").replace('\n', " ");

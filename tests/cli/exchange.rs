@@ -101,7 +101,7 @@ fn what_is_exported_gives_the_same_answers() {
     place.json(&["import", "rows.jsonl", "--collection", "first"]);
     let queries: Vec<Vec<f32>> = (0..8).map(|i| rows()[i * 31].1.clone()).collect();
     let before: Vec<Value> = queries.iter().map(|query| ask(&place, "first", query)).collect();
-    for format in ["npy", "fvecs", "jsonl"] {
+    for format in ["npy", "fvecs", "jsonl", "parquet"] {
         let file = format!("out.{format}");
         let told = place.json(&["export", &file, "--collection", "first"]);
         assert_eq!((&told["rows"], &told["width"]), (&300.into(), &WIDTH.into()));
@@ -119,7 +119,7 @@ fn what_is_exported_gives_the_same_answers() {
         place.json(&["export", &again, "--collection", format]);
         let read = |name: &str| std::fs::read(place.path().join(name)).unwrap();
         assert_eq!(read(&file), read(&again));
-        if format != "jsonl" {
+        if ["npy", "fvecs"].contains(&format) {
             let ids = [read("rows.npy.ids"), b"\n".to_vec()].concat();
             assert_eq!(read(&format!("{file}.ids")), ids);
         }
@@ -256,7 +256,7 @@ fn a_damaged_file_adds_nothing_and_names_the_row() {
         ran.expect_error(1, &[&[name], expected].concat());
         assert!(!place.path().join(".gemmule").exists(), "{name}: {expected:?} left a database");
     }
-    place.run(&["import", "x.parquet"]).expect_error(2, &["x.parquet", ".jsonl, .npy or .fvecs"]);
+    place.run(&["import", "x.csv"]).expect_error(2, &["x.csv", ".jsonl, .parquet, .npy or .fvecs"]);
     place.run(&["import", "missing.npy"]).expect_error(1, &["missing.npy"]);
     // Ids that do not fit the rows.
     place.write("x.npy", &whole_npy);

@@ -14,10 +14,12 @@ mod exchange;
 mod filter;
 mod index;
 mod model;
+mod parquet;
 mod process;
 mod search;
 mod train;
 mod tune;
+mod unusual;
 mod upkeep;
 
 use std::fs;

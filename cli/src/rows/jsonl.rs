@@ -82,7 +82,8 @@ fn number((number_idx, value): (usize, &Value)) -> anyhow::Result<f32> {
     })
 }
 
-fn kind(value: &Value) -> &'static str {
+/// What a value is, in messages.
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

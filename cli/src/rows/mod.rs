@@ -5,13 +5,15 @@
 //! | `.jsonl` | an object a line: `id`, `vector`, and if there are any `text`, `title`, `meta` |
 //! | `.npy` | a row of a matrix |
 //! | `.fvecs` | the width as a 32-bit number, then as many float32, little endian |
+//! | `.parquet` | a row of a table with the columns `id`, `vector`, and if there are any `text`, `title`, `meta` |
 //!
-//! The last two have no ids: these are in a file of the same name with `.ids` after it, one a line, or
+//! Two of them have no ids: these are in a file of the same name with `.ids` after it, one a line, or
 //! they are the numbers of the rows, from 0. A file is read as it comes, whatever its size. What is wrong
 //! is said with the row.
 
 mod fvecs;
 mod jsonl;
+mod parquet;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -22,6 +24,7 @@ use gemmule::Document;
 
 use crate::output::Usage;
 use gemmule::engine::npy;
+pub(crate) use parquet::is_reading;
 
 /// Bytes that are read ahead.
 const READ_BYTES: usize = 1 << 20;
@@ -35,6 +38,7 @@ enum Format {
     Jsonl,
     Npy,
     Fvecs,
+    Parquet,
 }
 
 impl Format {
@@ -44,8 +48,9 @@ impl Format {
             Some("jsonl") => Ok(Format::Jsonl),
             Some("npy") => Ok(Format::Npy),
             Some("fvecs") => Ok(Format::Fvecs),
+            Some("parquet") => Ok(Format::Parquet),
             _ => bail!(Usage(format!(
-                "{}: the name of a file of vectors ends in .jsonl, .npy or .fvecs",
+                "{}: the name of a file of vectors ends in .jsonl, .parquet, .npy or .fvecs",
                 path.display()
             ))),
         }
@@ -71,6 +76,7 @@ enum Rows {
     Jsonl(jsonl::Reader<BufReader<File>>),
     Npy(npy::Reader<BufReader<File>>),
     Fvecs(fvecs::Reader<BufReader<File>>),
+    Parquet(Box<parquet::Reader<File>>),
 }
 
 impl Reader {
@@ -78,14 +84,18 @@ impl Reader {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Reader> {
         let format = Format::of(path)?;
         let doing = || format!("could not read {}", path.display());
-        let file = BufReader::with_capacity(READ_BYTES, File::open(path).with_context(doing)?);
+        let file = File::open(path).with_context(doing)?;
+        let ahead = |file: File| BufReader::with_capacity(READ_BYTES, file);
         let rows = match format {
-            Format::Jsonl => Rows::Jsonl(jsonl::Reader::new(file)),
-            Format::Npy => Rows::Npy(npy::Reader::new(file).with_context(doing)?),
-            Format::Fvecs => Rows::Fvecs(fvecs::Reader::new(file)),
+            Format::Jsonl => Rows::Jsonl(jsonl::Reader::new(ahead(file))),
+            Format::Npy => Rows::Npy(npy::Reader::new(ahead(file)).with_context(doing)?),
+            Format::Fvecs => Rows::Fvecs(fvecs::Reader::new(ahead(file))),
+            Format::Parquet => {
+                Rows::Parquet(Box::new(parquet::Reader::new(file).with_context(doing)?))
+            }
         };
         let ids = match format {
-            Format::Jsonl => None,
+            Format::Jsonl | Format::Parquet => None,
             Format::Npy | Format::Fvecs => Ids::open(&ids_path(path))?,
         };
         Ok(Reader { rows, ids, path: path.to_owned(), n_read: 0 })
@@ -119,6 +129,11 @@ impl Reader {
         let mut vector = Vec::new();
         let is_there = match &mut self.rows {
             Rows::Jsonl(reader) => return reader.next_row(),
+            Rows::Parquet(reader) => {
+                let row = reader.next_row()?;
+                self.n_read += usize::from(row.is_some());
+                return Ok(row);
+            }
             Rows::Npy(reader) => reader.next_row(&mut vector)?,
             Rows::Fvecs(reader) => reader.next_row(&mut vector)?,
         };
@@ -175,10 +190,16 @@ impl Ids {
 
 /// A file that is written row by row.
 pub(crate) struct Writer {
-    out: BufWriter<File>,
+    out: Out,
     ids: Option<BufWriter<File>>,
-    format: Format,
     path: PathBuf,
+}
+
+enum Out {
+    Jsonl(BufWriter<File>),
+    Npy(BufWriter<File>),
+    Fvecs(BufWriter<File>),
+    Parquet(Box<parquet::Writer<BufWriter<File>>>),
 }
 
 impl Writer {
@@ -193,28 +214,36 @@ impl Writer {
         };
         let mut out = create(path)?;
         let ids = match format {
-            Format::Jsonl => None,
+            Format::Jsonl | Format::Parquet => None,
             Format::Npy | Format::Fvecs => Some(create(&ids_path(path))?),
         };
-        if format == Format::Npy {
-            npy::write_header(&mut out, n_rows, width)?;
-        }
-        Ok(Writer { out, ids, format, path: path.to_owned() })
+        let out = match format {
+            Format::Jsonl => Out::Jsonl(out),
+            Format::Npy => {
+                npy::write_header(&mut out, n_rows, width)?;
+                Out::Npy(out)
+            }
+            Format::Fvecs => Out::Fvecs(out),
+            Format::Parquet => Out::Parquet(Box::new(parquet::Writer::new(out, width)?)),
+        };
+        Ok(Writer { out, ids, path: path.to_owned() })
     }
 
     /// Writes a row.
     pub(crate) fn row(&mut self, document: &Document, vector: &[f32]) -> anyhow::Result<()> {
         let id = &document.id;
-        match self.format {
-            Format::Jsonl => jsonl::write(&mut self.out, document, vector),
-            Format::Npy => npy::write_row(&mut self.out, vector),
-            Format::Fvecs => fvecs::write_row(&mut self.out, vector),
+        match &mut self.out {
+            Out::Jsonl(out) => jsonl::write(out, document, vector).map_err(Into::into),
+            Out::Npy(out) => npy::write_row(out, vector).map_err(Into::into),
+            Out::Fvecs(out) => fvecs::write_row(out, vector).map_err(Into::into),
+            Out::Parquet(out) => out.row(document, vector),
         }
         .with_context(|| format!("could not write {}", self.path.display()))?;
         if let Some(ids) = &mut self.ids {
             ensure!(
                 !id.contains(['\n', '\r']),
-                "the id {id:?} has a line break, which a file of ids cannot hold: export to .jsonl"
+                "the id {id:?} has a line break, which a file of ids cannot hold: export to \
+                 .jsonl or .parquet"
             );
             writeln!(ids, "{id}").context("could not write the ids")?;
         }
@@ -224,7 +253,12 @@ impl Writer {
     /// Ends the file.
     pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         let doing = || format!("could not write {}", self.path.display());
-        self.out.flush().with_context(doing)?;
+        match self.out {
+            Out::Jsonl(mut out) | Out::Npy(mut out) | Out::Fvecs(mut out) => {
+                out.flush().with_context(doing)?;
+            }
+            Out::Parquet(out) => out.finish().with_context(doing)?.flush().with_context(doing)?,
+        }
         if let Some(ids) = &mut self.ids {
             ids.flush().with_context(doing)?;
             let path = ids_path(&self.path);

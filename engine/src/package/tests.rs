@@ -130,6 +130,23 @@ fn a_file_cut_short_is_refused_wherever_it_is_cut() {
     }
 }
 
+/// The library panics over both.
+#[test]
+fn a_decoder_cut_short_and_a_table_that_is_none_are_refused() {
+    let folder = copy();
+    let whole = fs::read_to_string(tiny().join("tokenizer.json")).unwrap();
+    let decoder = whole.find("\"decoder\": {").unwrap();
+    for more in [14, 20, 40] {
+        fs::write(folder.path().join("tokenizer.json"), &whole[..decoder + more]).unwrap();
+        assert_refused(&folder, "tokenizer.json");
+    }
+    let table = copy();
+    edit(&table, "tokenizer.json", |tokenizer| {
+        tokenizer["normalizer"] = json!({ "type": "Precompiled", "precompiled_charsmap": "AAAA" });
+    });
+    assert_refused(&table, "tokenizer.json");
+}
+
 #[test]
 fn pieces_outside_the_table_are_refused_and_added_tokens_by_use() {
     let folder = copy();

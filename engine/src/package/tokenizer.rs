@@ -1,5 +1,8 @@
 //! A package's tokenizer: our own over an image, or the library for what an image cannot do.
 
+use std::panic;
+
+use serde::de::IgnoredAny;
 use tokenizers::Tokenizer as Library;
 
 use super::gguf::Gguf;
@@ -141,9 +144,17 @@ pub(super) fn n_tokens(json: &[u8]) -> Result<usize, Refusal> {
     Ok(library(json)?.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1))
 }
 
+/// Reads a `tokenizer.json` with the library, which panics over some that are wrong: over a decoder that is cut short,
+/// over a table of characters that is none.
 fn library(json: &[u8]) -> Result<Library, Refusal> {
-    let refused = |found: tokenizers::Error| refuse("tokenizer.json", found, "a tokenizer");
-    let mut tokenizer = Library::from_bytes(json).map_err(refused)?;
+    const EXPECTED: &str = "a tokenizer";
+    let refused = |found: tokenizers::Error| refuse("tokenizer.json", found, EXPECTED);
+    // Most of what is wrong is no JSON, and ends here without the library's word on it.
+    serde_json::from_slice::<IgnoredAny>(json)
+        .map_err(|found| refuse("tokenizer.json", found, EXPECTED))?;
+    let read = panic::catch_unwind(|| Library::from_bytes(json));
+    let broken = |_| refuse("tokenizer.json", "one that the library breaks over", EXPECTED);
+    let mut tokenizer = read.map_err(broken)?.map_err(refused)?;
     tokenizer.with_truncation(None).map_err(refused)?;
     tokenizer.with_padding(None);
     Ok(tokenizer)

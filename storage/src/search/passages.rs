@@ -40,22 +40,32 @@ fn dot(a: &[f16], b: &[f16]) -> f32 {
 /// a better one, is left out.
 pub(crate) fn add_context(view: &View, hits: &mut [Hit], n: u32) -> Result<()> {
     let mut given: HashSet<u64> = hits.iter().map(|hit| hit.row).collect();
+    // The document's chunk that lies so many rows before or after the hit.
+    let beside = |hit: &Hit, position: Option<u32>| -> Result<Option<(u64, StoredChunk)>> {
+        let Some(position) = position else { return Ok(None) };
+        // A document's rows follow each other as its chunks do.
+        let idx = u64::from(hit.chunk.chunk_idx);
+        let Some(row) = (hit.row + u64::from(position)).checked_sub(idx) else { return Ok(None) };
+        let chunk = view.chunk(row)?;
+        let is_its =
+            |chunk: &StoredChunk| chunk.document == hit.document && chunk.chunk_idx == position;
+        Ok(chunk.filter(is_its).map(|chunk| (row, chunk)))
+    };
     for hit in hits {
         let idx = hit.chunk.chunk_idx;
-        for position in idx.saturating_sub(n)..=idx.saturating_add(n) {
-            // A document's rows follow each other as its chunks do.
-            let Some(row) = (hit.row + u64::from(position)).checked_sub(u64::from(idx)) else {
-                continue;
-            };
-            if given.contains(&row) {
-                continue;
+        // Each side ends with the document: `n` may be any number.
+        for distance in 1..=n {
+            let Some((row, chunk)) = beside(hit, idx.checked_sub(distance))? else { break };
+            if given.insert(row) {
+                hit.before.push(chunk);
             }
-            let Some(chunk) = view.chunk(row)? else { continue };
-            if chunk.document != hit.document || chunk.chunk_idx != position {
-                continue;
+        }
+        hit.before.reverse();
+        for distance in 1..=n {
+            let Some((row, chunk)) = beside(hit, idx.checked_add(distance))? else { break };
+            if given.insert(row) {
+                hit.after.push(chunk);
             }
-            given.insert(row);
-            if position < idx { &mut hit.before } else { &mut hit.after }.push(chunk);
         }
     }
     Ok(())

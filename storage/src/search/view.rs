@@ -57,6 +57,10 @@ pub struct Hit {
     pub after: Vec<StoredChunk>,
 }
 
+/// Rows that a walk through a graph is asked to keep at most where no recall is promised: it keeps them sorted, so that
+/// far more of them cost more than a scan.
+const DEEPEST_WALK: usize = 4096;
+
 /// Segments and unsealed rows of a collection at one moment, both in the order of their rows, and their lexicon.
 #[derive(Clone, Default)]
 pub(crate) struct View {
@@ -264,7 +268,9 @@ impl View {
             let how = match request.exact {
                 true => Search::Exact,
                 // The rows beyond `k` only fill up what words find too: no recall is promised of them.
-                false if depth > k => Search::Graph { ef: EF_DEFAULT.max(depth) },
+                false if depth > k && depth <= DEEPEST_WALK => {
+                    Search::Graph { ef: EF_DEFAULT.max(depth) }
+                }
                 false => Search::default(),
             };
             self.nearest(&request.vector, depth, how, passing, &mut ranking)

@@ -1,0 +1,85 @@
+//! One space, whatever the precision: what int8 has indexed, f32 asks, adds to and leaves as it is.
+
+use std::fs;
+
+use gemmule::{Answer, Collection, Database, Document, Precision};
+
+const TEXTS: [(&str, &str); 8] = [
+    (
+        "ownership",
+        "Each value has one owner. When the owner goes out of scope, the memory is freed.",
+    ),
+    ("pie", "Peel the apples, slice them thinly and bake the pie until the crust is golden."),
+    ("volcano", "Lava is molten rock that flows from an erupting volcano."),
+    ("printer", "The office laser printer takes A4 paper and stands beside the kitchen."),
+    ("sorting", "A list of numbers is sorted by swapping neighbours until nothing moves."),
+    ("whale", "Whales are mammals that live in the sea and breathe air."),
+    ("tax", "Income tax is due at the end of May, and late payment costs a fee."),
+    ("violin", "A violin has four strings, tuned in fifths, and is played with a bow."),
+];
+
+const QUERIES: [(&str, &str); 4] = [
+    ("who frees this memory?", "ownership"),
+    ("erupting mountain", "volcano"),
+    ("how long do I bake apples?", "pie"),
+    ("animals of the ocean", "whale"),
+];
+
+fn ask(notes: &Collection, query: &str) -> Answer {
+    notes.search(query).fusion(gemmule::Fusion::VectorOnly).limit(8).run().unwrap()
+}
+
+#[test]
+fn what_is_indexed_in_int8_is_asked_and_added_to_in_f32() {
+    let place = tempfile::tempdir().unwrap();
+    let open = |name: &str, precision| {
+        let db = Database::open(place.path().join(name)).unwrap().with_precision(precision);
+        db.collection("notes").unwrap()
+    };
+    let documents = |range: std::ops::Range<usize>| {
+        TEXTS[range].iter().map(|(id, text)| Document::new(*id, *text)).collect::<Vec<_>>()
+    };
+    let pure = open("pure", Precision::F32);
+    pure.add(documents(0..8)).unwrap();
+    let int8 = open("mixed", Precision::Int8);
+    assert_eq!(int8.embedder().unwrap().precision(), Precision::Int8);
+    int8.add(documents(0..5)).unwrap();
+    int8.seal().unwrap();
+    drop(int8);
+    let mixed = open("mixed", Precision::F32);
+    assert_eq!(mixed.embedder().unwrap().precision(), Precision::F32);
+    mixed.add(documents(5..8)).unwrap();
+    let mut differs = false;
+    for (query, expected) in QUERIES {
+        let (one, other) = (ask(&pure, query), ask(&mixed, query));
+        assert_eq!(one.hits[0].document, expected);
+        assert_eq!(other.hits[0].document, expected);
+        for hit in &one.hits {
+            let same = other.hits.iter().find(|other| other.document == hit.document).unwrap();
+            assert!(
+                (hit.score - same.score).abs() < 0.02,
+                "{query}, {}: {hit:?} {same:?}",
+                hit.document
+            );
+            differs |= hit.score != same.score;
+        }
+    }
+    assert!(differs, "some of the rows were made in another precision");
+}
+
+#[test]
+fn another_precision_embeds_nothing_again() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("docs");
+    fs::create_dir(&folder).unwrap();
+    for (id, text) in TEXTS {
+        fs::write(folder.join(format!("{id}.txt")), text).unwrap();
+    }
+    let mut embedded = Vec::new();
+    for precision in [Precision::Int8, Precision::F32, Precision::Bf16] {
+        let db = Database::open(place.path().join("db")).unwrap().with_precision(precision);
+        // Its stamp is too young to prove anything; its chunks are known by what they hold.
+        embedded.push(db.collection("notes").unwrap().sync(&folder).unwrap().chunks_embedded);
+    }
+    assert_eq!(embedded, [TEXTS.len(), 0, 0]);
+}
