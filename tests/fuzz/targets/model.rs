@@ -48,8 +48,12 @@ fn tiny() -> &'static Path {
 pub(super) fn gguf_seeds() -> Vec<Vec<u8>> {
     let make = |dtype: Dtype| {
         let path = folder().join("seed.gguf");
-        export::to_gguf(tiny().to_str().expect("a path of letters"), &path, dtype)
-            .expect("it is written");
+        export::to_gguf(
+            tiny().to_str().expect("a path of letters"),
+            &path,
+            export::Formats::uniform(dtype),
+        )
+        .expect("it is written");
         fs::read(path).expect("it is there")
     };
     vec![make(Dtype::F32), make(Dtype::Q8_0)]
