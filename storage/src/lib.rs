@@ -12,6 +12,7 @@
 //! - [`Reader`] searches in other processes what the writer's `manifest` names; `backup` copies a database and
 //!   [`restore`] takes a copy back. [`Access`] is a store, or a reader where another process has the store.
 //! - `link` keeps what changes how queries are embedded.
+//! - `successor` builds a collection in another space, and puts that in its place.
 //! - `disk` is what we ask of the system.
 //!
 //! What a crash may lose: documents whose `put` had not returned, each whole or not at all. Nothing else.
@@ -41,6 +42,7 @@ mod records;
 mod repair;
 mod search;
 mod segments;
+mod successor;
 
 pub use backup::restore;
 pub use document::{Chunk, ContentStamps, Document, DocumentInfo, Source, StoredChunk};
@@ -59,3 +61,4 @@ pub use segments::compact::Compacted;
 pub use space::Space;
 pub use status::{CollectionStatus, SegmentStatus, Status};
 pub use store::Store;
+pub use successor::{Finished, Successor, SuccessorStatus};

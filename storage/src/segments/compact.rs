@@ -1,7 +1,7 @@
 //! Compaction: all rows of a collection in one segment, nothing dead kept, the space given back. And reindexing, which is
 //! one with codes of another width.
 
-use crate::collection;
+use crate::collection::{self, Collection};
 use crate::disk::{self, Need};
 use crate::error::Result;
 use crate::open::recover::ENGINE_DIR;
@@ -37,19 +37,10 @@ impl Store {
         collection: &str,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Compacted> {
-        let collection = self.collection(collection)?;
         let bytes_before = self.files_bytes();
-        self.seal(&collection.name, cancelled)?;
-        let merging = self.merging();
-        let dims = collection.space().dims;
-        for group in groups(self, &collection) {
-            let is_stale = |sealed: &Sealed| sealed.n_dead() > 0 || sealed.dims() != dims;
-            if (group.len() > 1 || group.iter().any(is_stale)) && !cancelled() {
-                merge(self, &collection, &group, cancelled)?;
-            }
-        }
-        drop(merging);
-        let mut writer = self.writer();
+        self.seal(collection, cancelled)?;
+        self.merge_all(&*self.collection(collection)?, cancelled)?;
+        let (mut writer, collection) = self.to_change(collection)?;
         sweep(self, &mut writer);
         let complete = !cancelled();
         if complete {
@@ -58,6 +49,23 @@ impl Store {
             self.tree().shrink()?;
         }
         Ok(Compacted { complete, bytes_before, bytes_after: self.files_bytes() })
+    }
+
+    /// Makes one segment of all sealed rows, with the codes that the collection has now and nothing dead.
+    pub(crate) fn merge_all(
+        &self,
+        collection: &Collection,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<()> {
+        let _merging = self.merging();
+        let dims = collection.space().dims;
+        for group in groups(self, collection) {
+            let is_stale = |sealed: &Sealed| sealed.n_dead() > 0 || sealed.dims() != dims;
+            if (group.len() > 1 || group.iter().any(is_stale)) && !cancelled() {
+                merge(self, collection, &group, cancelled)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives a collection codes of another width, cut from the full-width rows that are kept: nothing is embedded. Then
@@ -74,8 +82,7 @@ impl Store {
         dims: usize,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Compacted> {
-        let found = self.collection(collection)?;
-        let writer = self.writer();
+        let (writer, found) = self.to_change(collection)?;
         let space = Space { dims, ..found.space().as_ref().clone() };
         space.check()?;
         if space.dims != found.space().dims {

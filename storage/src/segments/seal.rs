@@ -4,6 +4,8 @@
 //! and drops the rows. A crash before the batch leaves a file that no record names, and the next open removes it; a crash
 //! after it leaves nothing to do.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::collection::Collection;
 use crate::disk::{self, Need};
 use crate::document::DocumentInfo;
@@ -30,8 +32,8 @@ impl Store {
     /// # Errors
     /// [`Error::DiskFull`](crate::Error::DiskFull) and errors of the disk.
     pub fn seal(&self, collection: &str, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
-        let collection = self.collection(collection)?;
-        seal(self, &mut self.writer(), &collection, cancelled)
+        let (mut writer, collection) = self.to_change(collection)?;
+        seal(self, &mut writer, &collection, cancelled)
     }
 
     /// Seals if it is worth it, for the end of a bulk command: more rows than are cheap to scan, or enough for a first
@@ -44,16 +46,15 @@ impl Store {
         collection: &str,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<bool> {
-        let found = self.collection(collection)?;
-        let view = found.view();
+        let view = self.collection(collection)?.view();
         let is_first = view.sealed().is_empty();
         let n_cheap = if is_first { CHEAP_BEFORE_FIRST } else { CHEAP_TO_SCAN };
         let mut any = view.n_unsealed() > n_cheap && self.seal(collection, cancelled)?;
         // Held any longer, it would keep the files of merged segments.
         drop(view);
         {
-            let _writer = self.writer();
-            found.commit_lexicon();
+            let (_writer, collection) = self.to_change(collection)?;
+            collection.commit_lexicon();
         }
         loop {
             match self.merge(collection, cancelled) {
@@ -114,9 +115,11 @@ pub(crate) fn seal(
 
 /// Puts a view's unsealed rows and their documents into a draft.
 fn gather<'a>(store: &Store, collection: &'a Collection, view: &View) -> Result<Draft<'a>> {
-    // Row ids are never used twice, so the first one makes a seed that no other segment has had.
-    let seed = view.unsealed().first().map_or(0, |run| run.rows().start);
-    let mut draft = Draft::new(collection.space(), seed);
+    // Row ids are never used twice, so the first one and the collection make a seed that no other segment has had: two
+    // collections that hold the same do not share a file, which one of them would remove.
+    let first_row = view.unsealed().first().map_or(0, |run| run.rows().start);
+    let of = [&collection.number.to_le_bytes()[..], &first_row.to_le_bytes()].concat();
+    let mut draft = Draft::new(collection.space(), xxh3_64(&of));
     for run in view.unsealed() {
         for (idx, (row, vector)) in run.iter().enumerate() {
             draft.push(row, vector, run.info(idx), run.fields()[idx].clone());
