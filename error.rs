@@ -41,6 +41,22 @@ pub enum Error {
         /// Rows that were given.
         n_rows: usize,
     },
+    /// A text that is kept cannot be embedded by another model.
+    Text {
+        /// Its document.
+        id: String,
+        /// Why not.
+        error: Box<engine::Error>,
+    },
+    /// A collection was asked to be embedded again by its own model, at another width.
+    SameModel {
+        /// The collection.
+        collection: String,
+        /// The width that it is searched at.
+        found: usize,
+        /// The width asked for.
+        asked: usize,
+    },
     /// A search for nothing.
     EmptyQuery,
     /// None of the queries to tune by has an answer in the collection.
@@ -73,7 +89,8 @@ impl fmt::Display for Error {
             Error::OtherModel { collection, model } => write!(
                 f,
                 "the model '{model}' is not the one that made the vectors of collection \
-                 '{collection}' any more: name the old model's path, or index into another collection"
+                 '{collection}' any more: name the old model's path, bring the collection to this one \
+                 with `gemmule reembed --model {model}`, or index into another collection"
             ),
             Error::NoQueries { collection } => write!(
                 f,
@@ -101,6 +118,14 @@ impl fmt::Display for Error {
             Error::Unpaired { n_ids, n_rows } => {
                 write!(f, "could not add vectors: {n_ids} ids for {n_rows} rows")
             }
+            Error::Text { id, error } => {
+                write!(f, "document '{id}' cannot be embedded by this model: {error}")
+            }
+            Error::SameModel { collection, found, asked } => write!(
+                f,
+                "collection '{collection}' is in this model's space already, searched at width {found}: \
+                 `gemmule reindex --dims {asked}` gives it another width without embedding anything"
+            ),
             Error::EmptyQuery => write!(f, "the query is empty: there is nothing to search for"),
         }
     }
@@ -110,6 +135,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Engine(error) => error.source(),
+            Error::Text { error, .. } => error.source(),
             Error::Storage(error) => error.source(),
             _ => None,
         }

@@ -27,6 +27,7 @@
 mod collection;
 mod error;
 mod records;
+mod reembed;
 mod search;
 mod tune;
 mod vectors;
@@ -40,6 +41,7 @@ pub use engine::adalink::{self, Data};
 pub use engine::ingest::{Document, IngestOptions, Ledger, Progress};
 pub use engine::{self, Embedder, Precision};
 pub use error::{Error, Result};
+pub use reembed::{Reembedded, Reembedding};
 pub use search::Search;
 pub use storage::index::mrl::Quant;
 pub use storage::{self, Answer, DocumentInfo, Fusion, Hit, Space, Status, StoredChunk, restore};
@@ -216,7 +218,7 @@ impl Database {
     }
 }
 
-fn space_of(embedder: &Embedder, dims: Option<usize>) -> Result<Space> {
+pub(crate) fn space_of(embedder: &Embedder, dims: Option<usize>) -> Result<Space> {
     Ok(Space {
         model: embedder.package().name.clone(),
         fingerprint: embedder.package().fingerprint.clone(),

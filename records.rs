@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use engine::ingest::{self, Embedded, Records, Stamp};
+use engine::ingest::{self, Embedded, PreparedChunk, Records, Stamp};
 use half::f16;
+use storage::Space;
 
 use crate::{Collection, Error, Result};
 
@@ -11,7 +12,8 @@ impl Collection {
     /// `root`: the folder that is indexed, or nothing.
     pub(crate) fn records(&self, root: &str) -> Result<Kept<'_>> {
         let (store, root) = (self.access.store()?, root.to_owned());
-        Ok(Kept { store, collection: &self.name, root, rows: store.chunk_rows(&self.name)? })
+        let (collection, space) = (self.name.as_str(), &self.space);
+        Ok(Kept { store, collection, space, root, rows: store.chunk_rows(collection)? })
     }
 }
 
@@ -19,6 +21,8 @@ impl Collection {
 pub(crate) struct Kept<'a> {
     store: &'a storage::Store,
     collection: &'a str,
+    /// That of the vectors that are kept.
+    space: &'a Space,
     /// The folder that is indexed, if it is one.
     root: String,
     /// Rows of chunks that were embedded before.
@@ -39,7 +43,7 @@ impl Records for Kept<'_> {
     fn keep(&mut self, documents: Vec<Embedded>) -> Result<()> {
         let documents: Vec<_> =
             documents.into_iter().map(|document| self.stored(document)).collect();
-        Ok(self.store.put(self.collection, &documents)?)
+        Ok(self.store.put_of(self.collection, self.space, &documents)?)
     }
 
     fn touch(&mut self, stamps: Vec<(String, Stamp)>) -> Result<()> {
@@ -62,15 +66,7 @@ impl Kept<'_> {
         let Embedded { id, file, title, meta, chunks } = document;
         let kind = |kind: ingest::Kind| kind.name().to_owned();
         let source = file.map(|(stamp, of)| self.source(id.clone(), &stamp, kind(of)));
-        let chunks = chunks.into_iter().map(|(chunk, vector)| storage::Chunk {
-            text: chunk.text,
-            hash: chunk.hash,
-            range: chunk.range,
-            page: chunk.page,
-            headings: chunk.headings,
-            n_tokens: chunk.tokens.ids.len() as u32,
-            vector: vector.into_iter().map(f16::from_f32).collect(),
-        });
+        let chunks = chunks.into_iter().map(|(chunk, vector)| stored(chunk, &vector));
         storage::Document { id, source, title, meta, chunks: chunks.collect() }
     }
 
@@ -82,6 +78,19 @@ impl Kept<'_> {
             root, path, len, mtime_ns, ctime_ns, inode, content, indexed_at_ns, settings, kind,
         };
         source
+    }
+}
+
+/// A chunk with its vector, as it is kept.
+pub(crate) fn stored(chunk: PreparedChunk, vector: &[f32]) -> storage::Chunk {
+    storage::Chunk {
+        text: chunk.text,
+        hash: chunk.hash,
+        range: chunk.range,
+        page: chunk.page,
+        headings: chunk.headings,
+        n_tokens: chunk.tokens.ids.len() as u32,
+        vector: vector.iter().copied().map(f16::from_f32).collect(),
     }
 }
 

@@ -156,6 +156,7 @@ impl Search<'_> {
             }
             None => {}
         }
+        self.request.space = asks_vector.then(|| space.clone());
         self.request.text = has_words.then_some(self.query);
         Ok(access.search(name, &self.request)?)
     }

@@ -1,4 +1,4 @@
-//! `gemmule index` killed at random moments: nothing that was kept is lost, and the finished database
+//! `gemmule index` and `gemmule reembed` killed at random moments: nothing that was kept is lost, and the finished database
 //! answers like one that was never disturbed.
 //!
 //! Three rounds in an ordinary run; `GEMMULE_CRASH_ROUNDS=30 cargo test --release crash` is the long
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use gemmule::{Collection, Database};
 
-use crate::cli::binary;
+use crate::cli::{binary, other_model};
 
 const WORDS: &str = "river stone market engine garden winter letter bridge harbour mountain paper \
     silver window kitchen doctor teacher machine signal copper forest island morning kettle lantern \
@@ -47,6 +47,13 @@ fn write_documents(folder: &Path, n_files: usize, dice: &mut Dice) {
 fn index(db: &Path, docs: &Path) -> Command {
     let mut command = Command::new(binary());
     command.arg("--quiet").arg("--db").arg(db).arg("index").arg(docs);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn reembed(db: &Path, model: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.args(["--quiet", "reembed", "--model"]).arg(model).arg("--db").arg(db);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
@@ -116,4 +123,69 @@ fn a_killed_run_loses_nothing_and_is_finished_by_the_next() {
     assert_eq!(ids(&finished).len(), n_files);
     assert!(answers(&finished) == expected, "the finished database answers differently");
     println!("{n_killed} of {n_rounds} runs were killed before they ended");
+}
+
+#[test]
+fn a_killed_reembedding_answers_as_before_and_goes_on_until_it_is_done() {
+    let rounds = std::env::var("GEMMULE_CRASH_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap());
+    let seed = std::env::var("GEMMULE_CRASH_SEED").map_or(20, |seed| seed.parse().unwrap());
+    println!("seed {seed}");
+    let mut dice = Dice(seed * 2 + 1);
+    let place = tempfile::tempdir().unwrap();
+    let (docs, model) = (place.path().join("docs"), other_model(place.path()));
+    fs::create_dir(&docs).unwrap();
+    write_documents(&docs, 60, &mut dice);
+    let [source, undisturbed, db] =
+        ["source", "undisturbed", "killed"].map(|n| place.path().join(n));
+    assert!(index(&source, &docs).status().unwrap().success());
+    gemmule::restore(&source, &undisturbed).unwrap();
+    let before = answers(&Database::open(&source).unwrap().collection("default").unwrap());
+    let began = Instant::now();
+    assert!(reembed(&undisturbed, &model).status().unwrap().success());
+    let whole_ms = began.elapsed().as_millis() as usize;
+    let undisturbed = Database::open(undisturbed).unwrap();
+    let expected = answers(&undisturbed.collection("default").unwrap());
+    assert!(before != expected);
+    println!("an undisturbed run takes {whole_ms} ms");
+
+    let (mut n_built, mut n_killed, mut n_half, mut n_done) = (0, 0, 0, 0);
+    gemmule::restore(&source, &db).unwrap();
+    for round in 0..rounds {
+        let mut child = reembed(&db, &model).spawn().unwrap();
+        thread::sleep(Duration::from_millis(dice.roll(whole_ms * 2 / 3) as u64));
+        child.kill().unwrap();
+        n_killed += usize::from(!child.wait().unwrap().success());
+        let opened = Database::open(&db).unwrap_or_else(|e| panic!("round {round}: {e}"));
+        assert!(opened.check(false).unwrap().is_empty(), "round {round}");
+        let status = opened.status().unwrap();
+        assert!(status.warnings.is_empty(), "round {round}: {:?}", status.warnings);
+        let found = answers(&opened.collection("default").unwrap());
+        let status = &status.collections[0];
+        if status.space.model == "nano" {
+            assert!(found == before, "round {round}: the old space answers differently");
+            let now = status.successor.as_ref().map_or(0, |built| built.chunks);
+            assert!(n_built <= now, "round {round}: {n_built} chunks were built, {now} are there");
+            n_half += usize::from(n_built < now);
+            n_built = now;
+        } else {
+            // Killed after the swap, or not in time: begun anew, so that each round has something to disturb.
+            assert!(found == expected, "round {round}: the new space answers differently");
+            drop(opened);
+            fs::remove_dir_all(&db).unwrap();
+            gemmule::restore(&source, &db).unwrap();
+            (n_built, n_done) = (0, n_done + 1);
+        }
+    }
+    let finished = Database::open(&db).unwrap();
+    let mut finished = finished.collection("default").unwrap();
+    let done = finished.reembed(model.to_str().unwrap(), None, &mut |_| {}, &|| false).unwrap();
+    assert!(done.complete && done.changed);
+    assert_eq!(
+        (done.chunks_resumed, done.chunks_resumed + done.chunks_embedded),
+        (n_built, done.chunks)
+    );
+    assert!(answers(&finished) == expected, "the finished database answers differently");
+    println!(
+        "{n_killed} of {rounds} runs were killed, {n_half} got on, {n_done} were done all the same"
+    );
 }

@@ -68,6 +68,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example: gemmule compact")]
     Compact,
     Reindex(Reindex),
+    Reembed(Reembed),
     Fsck(Fsck),
     Import(Import),
     Export(Export),
@@ -94,6 +95,31 @@ pub(crate) struct Reindex {
     /// What codes keep of each number; as it is, if it is not said.
     #[arg(long, value_enum, value_name = "QUANT", group = "codes")]
     pub(crate) quant: Option<CodeQuant>,
+}
+
+/// Bring the collection to another model: embed all its texts again, beside the old vectors, then swap.
+///
+/// Until the swap, searches answer from the old vectors. If it is stopped or killed, the same command goes on; with
+/// another model, or with --abandon, what was built is given up. It needs room for the collection's vectors and texts a
+/// second time. No file is read; `index` then finds all files unchanged. Links that were tuned for the old model are dropped.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: gemmule reembed --model embeddinggemma-300m --dims 256\n         \
+                  gemmule reembed --abandon"
+)]
+pub(crate) struct Reembed {
+    /// A name from `model list`, or the path of a folder or GGUF file.
+    #[arg(long, value_name = "MODEL", required_unless_present = "abandon")]
+    pub(crate) model: Option<String>,
+    /// The width that vectors are searched at, one of the model's; its full width if it is not said.
+    #[arg(long, value_name = "N", requires = "model")]
+    pub(crate) dims: Option<usize>,
+    /// The model's arithmetic; the fastest that is true enough to f32 if it is not said.
+    #[arg(long, value_enum, value_name = "PRECISION", requires = "model")]
+    pub(crate) precision: Option<PrecisionName>,
+    /// Give up what an unfinished run has built, and its room on the disk.
+    #[arg(long, conflicts_with = "model")]
+    pub(crate) abandon: bool,
 }
 
 /// Add files to the collection; run it again and only what changed is read and embedded.

@@ -63,6 +63,7 @@ fn run(args: &Args, output: &mut Output) -> anyhow::Result<Done> {
         Command::Delete(flags) => command::delete::run(global, flags, output),
         Command::Compact => command::compact::run(global, output),
         Command::Reindex(flags) => command::reindex::run(flags, global, output),
+        Command::Reembed(flags) => command::reembed::run(global, flags, output),
         Command::Fsck(flags) => command::fsck::run(global, flags, output),
         Command::Import(flags) => command::import::run(global, flags, output),
         Command::Export(flags) => command::export::run(global, flags, output),

@@ -108,6 +108,12 @@ impl Bar {
         self.bar.set_message(message);
     }
 
+    /// The same for a number of texts that is known only now.
+    pub(crate) fn show_part(&self, n_texts: usize, total: usize, n_tokens: usize) {
+        self.bar.set_length(total as u64);
+        self.show_texts(n_texts, n_tokens);
+    }
+
     fn rate(&self, n_tokens: usize, done: f64, total: f64) -> String {
         let elapsed = self.began.elapsed();
         let mut message = String::new();

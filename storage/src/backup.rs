@@ -28,7 +28,10 @@ impl Store {
         // A file is unlinked only once no view holds it: as long as these are held, all named files stay.
         let (content, _views) = {
             let _writer = self.writer();
-            let views: Vec<_> = self.all().iter().map(|collection| collection.view()).collect();
+            let all = self.all();
+            let successors = all.iter().filter_map(|collection| collection.successor());
+            let views: Vec<_> =
+                all.iter().cloned().chain(successors).map(|each| each.view()).collect();
             (self.tree().content()?, views)
         };
         disk::require(&copy.part, Need::Batch(content.n_bytes() as usize))?;

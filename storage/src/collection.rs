@@ -37,6 +37,8 @@ pub(crate) struct Collection {
     view: Current<View>,
     /// What queries go through.
     link: RwLock<Option<Arc<Link>>>,
+    /// The same documents in another space, as far as they are there; see `successor`.
+    successor: RwLock<Option<Arc<Collection>>>,
 }
 
 impl Collection {
@@ -48,6 +50,7 @@ impl Collection {
             space: RwLock::new(Arc::new(space)),
             view: Current::new(view),
             link: RwLock::default(),
+            successor: RwLock::default(),
         }
     }
 
@@ -74,6 +77,15 @@ impl Collection {
         *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
     }
 
+    /// What is to take its place.
+    pub(crate) fn successor(&self) -> Option<Arc<Collection>> {
+        self.successor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_successor(&self, successor: Option<Arc<Collection>>) {
+        *self.successor.write().unwrap_or_else(PoisonError::into_inner) = successor;
+    }
+
     /// Puts the tail of the lexicon on disk. A failure is told by [`Store::status`](crate::Store::status); nothing but
     /// memory and time depends on it. The caller holds the writer's mutex.
     pub(crate) fn commit_lexicon(&self) {
@@ -82,8 +94,12 @@ impl Collection {
 
     /// The answer to a request, from the current view.
     pub(crate) fn search(&self, request: &Request) -> Result<Answer> {
+        let space = self.space();
+        if let Some(asked) = request.space.as_ref().filter(|asked| !asked.agrees_with(&space)) {
+            return Err(self.is_of_another_space(asked));
+        }
         if request.asks_vector() {
-            check_vector(request.vector.iter().copied(), self.space().full_width)
+            check_vector(request.vector.iter().copied(), space.full_width)
                 .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
         }
         if !(0.0..=1.0).contains(&request.diversity) {
@@ -96,6 +112,15 @@ impl Collection {
     /// has put on disk is what searches find.
     pub(crate) fn update(&self, next: impl FnOnce(&View) -> View) {
         self.view.update(next);
+    }
+
+    /// The error for what was made for another space.
+    pub(crate) fn is_of_another_space(&self, asked: &Space) -> Error {
+        Error::Space {
+            collection: self.name.clone(),
+            existing: Box::new(self.space().as_ref().clone()),
+            asked: Box::new(asked.clone()),
+        }
     }
 }
 

@@ -162,6 +162,25 @@ pub enum Error {
         /// The space asked for.
         asked: Box<Space>,
     },
+    /// A collection is no longer being built in this space: another space was begun, or this one is complete.
+    Superseded {
+        /// The collection.
+        collection: String,
+        /// The space.
+        space: Box<Space>,
+    },
+    /// What was built of a collection in a new space is damaged, and was given up.
+    Successor {
+        /// The collection.
+        collection: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A collection's vectors were given, so there is no other space to build it in.
+    Given {
+        /// The collection.
+        collection: String,
+    },
     /// The space cannot exist.
     Width {
         /// Full width asked for.
@@ -240,6 +259,8 @@ impl Error {
             Error::NoCollection { .. }
                 | Error::Name { .. }
                 | Error::Space { .. }
+                | Error::Superseded { .. }
+                | Error::Given { .. }
                 | Error::LinkSpace { .. }
                 | Error::LinkTooLarge { .. }
                 | Error::NoLink { .. }
@@ -305,10 +326,30 @@ impl Error {
                 let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
                 write!(f, "collection {collection:?} has no link {link:?}; it has: {known}")
             }
-            Error::Space { collection, existing, asked } => write!(
+            Error::Space { collection, existing, asked } => {
+                write!(
+                    f,
+                    "collection {collection:?} holds vectors of {existing}, not of {asked}; "
+                )?;
+                match existing.has_model() && asked.has_model() {
+                    true => write!(
+                        f,
+                        "use the first, bring the collection to the other with `gemmule reembed --model {}`, \
+                         or use another collection",
+                        asked.model
+                    ),
+                    false => write!(f, "use another collection for these"),
+                }
+            }
+            Error::Superseded { collection, space } => write!(
                 f,
-                "collection {collection:?} holds vectors of {existing}, not of {asked}; \
-                 use the first, or put the documents into another collection"
+                "collection {collection:?} is no longer being built in the space of {space}: that is complete, \
+                 or another was begun; look at its status"
+            ),
+            Error::Given { collection } => write!(
+                f,
+                "collection {collection:?} holds vectors that were given, and no texts that a model could embed; \
+                 import vectors of the other model into another collection"
             ),
             Error::Width { full_width, dims } => write!(
                 f,
@@ -410,6 +451,11 @@ impl fmt::Display for Error {
             Error::Segment { name, source } => write!(
                 f,
                 "segment {name} is damaged: {source}; restore a backup, or delete and index again"
+            ),
+            Error::Successor { collection, problem } => write!(
+                f,
+                "what was built of collection {collection} in its new space is damaged and was given up: {problem}; \
+                 the old space is as it was: reembed begins anew"
             ),
             Error::Unreachable { collection, row } => write!(
                 f,

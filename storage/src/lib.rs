@@ -13,6 +13,7 @@
 //!   [`restore`] takes a copy back. [`Access`] is a store, or a reader where another process has the store.
 //! - `link` keeps what changes how queries are embedded.
 //! - `maintenance` seals and merges in the background.
+//! - `successor` builds a collection in another space, and puts that in its place.
 //! - `disk` is what we ask of the system, `sync` the locks that a model checker may replace.
 //!
 //! What a crash may lose: documents whose `put` had not returned, each whole or not at all. Nothing else.
@@ -44,6 +45,7 @@ mod records;
 mod repair;
 mod search;
 mod segments;
+mod successor;
 mod sync;
 
 pub use backup::restore;
@@ -64,3 +66,4 @@ pub use segments::compact::Compacted;
 pub use space::Space;
 pub use status::{CollectionStatus, SegmentStatus, Status};
 pub use store::Store;
+pub use successor::{Finished, Successor, SuccessorStatus};

@@ -15,7 +15,7 @@ use crate::records::key::{self, Key, Tag};
 use crate::records::record::{self, MAX_PAYLOAD_BYTES};
 use crate::records::tree::{Batch, Tree};
 use crate::space::Space;
-use crate::store::Store;
+use crate::store::{Store, Writer};
 use crate::write::check_name;
 
 /// A link. The order of the fields is that in its record.
@@ -55,7 +55,7 @@ impl Store {
     /// [`Error::LinkTooLarge`]; errors of the disk. Then all is as before.
     pub fn install_link(&self, collection: &str, link: Link) -> Result<()> {
         check_name(&link.name)?;
-        let collection = self.collection(collection)?;
+        let (writer, collection) = self.to_change(collection)?;
         if !link.space.agrees_with(&collection.space()) {
             return Err(Error::LinkSpace {
                 link: link.name,
@@ -69,7 +69,7 @@ impl Store {
             return Err(Error::LinkTooLarge { link: link.name, n_bytes: payload.len() });
         }
         let key = Key::link(collection.number, &link.name);
-        self.choose(&collection, Some(Arc::new(link)), &mut |batch| {
+        self.choose(&writer, &collection, Some(Arc::new(link)), &mut |batch| {
             // A link that was longer leaves no parts behind.
             for stored in self.tree().stored_keys(key..=key)? {
                 batch.remove_stored(stored);
@@ -84,9 +84,9 @@ impl Store {
     /// # Errors
     /// [`Error::NoCollection`]; [`Error::NoLink`]; [`Error::Corrupt`] if its record is damaged; errors of the disk.
     pub fn use_link(&self, collection: &str, name: Option<&str>) -> Result<()> {
-        let collection = self.collection(collection)?;
+        let (writer, collection) = self.to_change(collection)?;
         let link = name.map(|name| self.link(&collection.name, name)).transpose()?;
-        self.choose(&collection, link.map(Arc::new), &mut |_| Ok(()))
+        self.choose(&writer, &collection, link.map(Arc::new), &mut |_| Ok(()))
     }
 
     /// A link by its name.
@@ -133,11 +133,11 @@ impl Store {
     /// Writes a choice and what belongs to it in one batch, then makes it that of searches.
     fn choose(
         &self,
+        writer: &Writer,
         collection: &Collection,
         link: Option<Arc<Link>>,
         with: &mut dyn FnMut(&mut Batch) -> Result<()>,
     ) -> Result<()> {
-        let writer = self.writer();
         let before = read_choice(self.tree(), collection.number)?;
         let active = link.as_ref().map(|link| link.name.clone());
         // Choosing what is active already keeps what was before it.
@@ -149,7 +149,7 @@ impl Store {
         disk::require(self.dir(), Need::Batch(batch.n_bytes()))?;
         self.tree().apply(batch)?;
         collection.set_link(link);
-        self.publish(&writer)
+        self.publish(writer)
     }
 }
 

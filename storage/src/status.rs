@@ -12,6 +12,7 @@ use crate::open::recover::{ENGINE_DIR, FORMAT};
 use crate::records::key::{self, Tag};
 use crate::space::Space;
 use crate::store::Store;
+use crate::successor::SuccessorStatus;
 
 /// The state of a database.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct CollectionStatus {
     pub segments: Vec<SegmentStatus>,
     /// Bytes of its lexicon, which finds rows by their words.
     pub lexicon_bytes: u64,
+    /// What is built of it in another space; only the process that writes knows.
+    pub successor: Option<SuccessorStatus>,
 }
 
 /// The state of a segment.
@@ -82,7 +85,9 @@ impl Store {
         let mut collections = Vec::new();
         for collection in self.all() {
             let n_documents = self.tree().count(&key::prefix(collection.number, Tag::Document))?;
-            collections.push(of(&collection, n_documents, &mut warnings));
+            let mut status = of(&collection, n_documents, &mut warnings);
+            status.successor = self.successor_status(&collection)?;
+            collections.push(status);
         }
         Ok(Status {
             path: self.dir().to_owned(),
@@ -137,5 +142,6 @@ pub(crate) fn of(
         dead: segments.iter().map(|segment| segment.dead).sum(),
         segments,
         lexicon_bytes: view.lexicon().n_bytes(),
+        successor: None,
     }
 }

@@ -19,7 +19,6 @@ use crate::open::recover::{self, Recovered};
 use crate::reader::manifest;
 use crate::records::key;
 use crate::records::tree::Tree;
-use crate::row;
 use crate::search::request::Request;
 use crate::search::view::Answer;
 use crate::segments::retired::Retired;
@@ -184,17 +183,7 @@ impl Store {
     /// # Errors
     /// [`Error::NoCollection`]; [`Error::Segment`] or [`Error::Corrupt`] if a segment's hashes are damaged.
     pub fn chunk_rows(&self, collection: &str) -> Result<HashMap<[u8; 16], u64>> {
-        let view = self.collection(collection)?.view();
-        let mut rows = HashMap::new();
-        for sealed in view.sealed() {
-            rows.extend(sealed.hashes()?);
-        }
-        for run in view.unsealed() {
-            rows.extend(
-                run.rows().enumerate().map(|(idx, row)| (*row::hash_of(run.info(idx)), row)),
-            );
-        }
-        Ok(rows)
+        self.collection(collection)?.view().chunk_rows()
     }
 
     /// The vector of a row; of a dead row too, as long as it is kept.
@@ -233,6 +222,25 @@ impl Store {
     pub(crate) fn all(&self) -> Vec<Arc<Collection>> {
         let collections = self.inner.collections.read().unwrap_or_else(PoisonError::into_inner);
         collections.values().cloned().collect()
+    }
+
+    /// The writer's mutex, and the collection of this name as it is while that is held: before, another one may take its
+    /// place.
+    pub(crate) fn to_change(
+        &self,
+        name: &str,
+    ) -> Result<(MutexGuard<'_, Writer>, Arc<Collection>)> {
+        let writer = self.writer();
+        let collection = self.collection(name)?;
+        Ok((writer, collection))
+    }
+
+    /// True if this is what its name stands for, or what is to become that. The caller holds the writer's mutex.
+    pub(crate) fn is_current(&self, collection: &Collection) -> bool {
+        self.find(&collection.name).is_some_and(|named| {
+            named.number == collection.number
+                || named.successor().is_some_and(|next| next.number == collection.number)
+        })
     }
 
     pub(crate) fn insert(&self, collection: Arc<Collection>) {

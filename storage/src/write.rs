@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::collection::{self, Change, Collection, CollectionRecord, Ledger};
 use crate::disk::{self, Need};
-use crate::document::{Document, DocumentInfo, MAX_ID_BYTES, Source, shorten};
+use crate::document::{Chunk, Document, DocumentInfo, MAX_ID_BYTES, Source, shorten};
 use crate::error::{Error, Result, RowProblem};
 use crate::filter::fields::{self, Fields, MAX_META_DEPTH};
 use crate::lexicon::{Lexicon, RowWords};
@@ -22,7 +22,7 @@ use crate::space::Space;
 use crate::store::{Store, Writer};
 
 /// A batch is closed once it holds this many bytes.
-const BATCH_BYTES: usize = 8 << 20;
+pub(crate) const BATCH_BYTES: usize = 8 << 20;
 /// A batch of removals is closed after this many documents.
 const BATCH_REMOVALS: usize = 1024;
 /// Longest name of a collection.
@@ -41,11 +41,7 @@ impl Store {
             if existing.space().agrees_with(space) && existing.space().has_codes_of(space) {
                 return Ok(());
             }
-            return Err(Error::Space {
-                collection: collection.to_owned(),
-                existing: Box::new(existing.space().as_ref().clone()),
-                asked: Box::new(space.clone()),
-            });
+            return Err(existing.is_of_another_space(space));
         }
         let number = writer.next_collection;
         let mut batch = Batch::default();
@@ -75,9 +71,17 @@ impl Store {
     /// [`Error::Document`] and [`Error::Row`], before anything is written (but for a document with a record above 64 MiB,
     /// which is met on the way); [`Error::DiskFull`] and errors of the disk.
     pub fn put(&self, collection: &str, documents: &[Document]) -> Result<()> {
-        let collection = self.collection(collection)?;
+        let space = self.collection(collection)?.space();
+        self.put_of(collection, &space, documents)
+    }
+
+    /// As [`put`](Store::put), with vectors of this space.
+    ///
+    /// # Errors
+    /// [`Error::Space`] if the collection is in another one by now; as [`put`](Store::put).
+    pub fn put_of(&self, collection: &str, space: &Space, documents: &[Document]) -> Result<()> {
         for document in documents {
-            check_document(document, &collection.space())?;
+            check_document(document, space)?;
         }
         let mut seen = HashSet::new();
         let mut last_of_each: Vec<&Document> =
@@ -85,9 +89,10 @@ impl Store {
         last_of_each.reverse();
         let mut left = last_of_each.as_slice();
         while !left.is_empty() {
-            self.make_room(&collection)?;
-            left = self.put_batch(&collection, left)?;
+            self.make_room(&*self.collection(collection)?)?;
+            left = self.put_batch(collection, space, left)?;
         }
+        let collection = self.collection(collection)?;
         if !self.look_after(&collection) {
             self.make_room(&collection)?;
         }
@@ -97,52 +102,63 @@ impl Store {
     /// Stores as many of these documents as are one batch; returns the others.
     fn put_batch<'a>(
         &self,
-        collection: &Collection,
+        collection: &str,
+        space: &Space,
         documents: &'a [&'a Document],
     ) -> Result<&'a [&'a Document]> {
-        let mut writer = self.writer();
-        let ledger = writer.ledger(collection);
+        let (mut writer, collection) = self.to_change(collection)?;
+        if !space.agrees_with(&collection.space()) {
+            return Err(collection.is_of_another_space(space));
+        }
+        let ledger = writer.ledger(&collection);
         let mut change = Change::new(ledger);
         let mut left = documents;
         while let Some((document, rest)) = left.split_first() {
-            self.put_one(&mut change, collection, ledger, document)?;
+            let info = DocumentInfo::new(document, change.next_row);
+            self.put_one(&mut change, &collection, ledger, info, &document.chunks)?;
             left = rest;
             if change.batch.n_bytes() >= BATCH_BYTES {
                 break;
             }
         }
-        self.commit(change, collection, ledger)?;
+        if let Some(successor) = collection.successor() {
+            let put = &documents[..documents.len() - left.len()];
+            let ids: Vec<_> = put.iter().map(|document| document.id.clone()).collect();
+            self.delete_rows(&mut writer, &successor, &ids)?;
+        }
+        self.commit(change, &collection, writer.ledger(&collection))?;
         Ok(left)
     }
 
-    fn put_one(
+    /// Adds a document to a change, in the place of one with its id; its first row is the change's next.
+    pub(crate) fn put_one(
         &self,
         change: &mut Change,
         collection: &Collection,
         ledger: &Ledger,
-        document: &Document,
+        info: DocumentInfo,
+        chunks: &[Chunk],
     ) -> Result<()> {
         let number = collection.number;
-        if let Some(old) = collection::read_document(self.tree(), number, &document.id)? {
+        if let Some(old) = collection::read_document(self.tree(), number, &info.id)? {
             change.retire(self.tree(), collection, ledger, &old)?;
         }
-        let info = DocumentInfo::new(document, change.next_row);
-        change.batch.put(&Key::document(number, &document.id), &info.encode()?);
+        change.batch.put(&Key::document(number, &info.id), &info.encode()?);
         let mut run = Run::new(change.next_row, collection.space().full_width);
         let mut words = Vec::new();
-        for (chunk_idx, (chunk, row)) in document.chunks.iter().zip(change.next_row..).enumerate() {
-            let row_info = row::encode_info(&document.id, chunk_idx as u32, chunk);
+        for (chunk_idx, (chunk, row)) in chunks.iter().zip(change.next_row..).enumerate() {
+            let row_info = row::encode_info(&info.id, chunk_idx as u32, chunk);
             let payload = row::encode_row(&row_info, &chunk.vector);
             if payload.len() > MAX_PAYLOAD_BYTES {
                 let problem = format!(
                     "chunk {chunk_idx} has {} bytes, {MAX_PAYLOAD_BYTES} is the most",
                     payload.len()
                 );
-                return Err(Error::Document { id: shorten(&document.id), problem });
+                return Err(Error::Document { id: shorten(&info.id), problem });
             }
             change.batch.put(&Key::Row { collection: number, row }, &payload);
             run.push(&row_info, &chunk.vector);
-            let title = document.title.as_deref();
+            let title = info.title.as_deref();
             words.push(Arc::new(RowWords::new(row, title, &chunk.headings, &chunk.text)));
         }
         run.describe(&Fields::of_document(&info))?;
@@ -156,9 +172,20 @@ impl Store {
     /// # Errors
     /// Errors of the disk; [`Error::Corrupt`] if a document's record is damaged.
     pub fn touch(&self, collection: &str, sources: &[(String, Source)]) -> Result<()> {
-        let collection = self.collection(collection)?;
-        let mut writer = self.writer();
-        let ledger = writer.ledger(&collection);
+        let (mut writer, collection) = self.to_change(collection)?;
+        if let Some(successor) = collection.successor() {
+            self.touch_all(&mut writer, &successor, sources)?;
+        }
+        self.touch_all(&mut writer, &collection, sources)
+    }
+
+    fn touch_all(
+        &self,
+        writer: &mut Writer,
+        collection: &Collection,
+        sources: &[(String, Source)],
+    ) -> Result<()> {
+        let ledger = writer.ledger(collection);
         let mut change = Change::new(ledger);
         for (id, source) in sources {
             let Some(old) = collection::read_document(self.tree(), collection.number, id)? else {
@@ -171,11 +198,11 @@ impl Store {
             let info = DocumentInfo { source: Some(source.clone()), ..old };
             change.batch.put(&key, &info.encode()?);
             if change.batch.n_bytes() >= BATCH_BYTES {
-                self.commit(change, &collection, ledger)?;
+                self.commit(change, collection, ledger)?;
                 change = Change::new(ledger);
             }
         }
-        self.commit(change, &collection, ledger)
+        self.commit(change, collection, ledger)
     }
 
     /// Deletes documents and returns how many of them existed.
@@ -183,12 +210,31 @@ impl Store {
     /// # Errors
     /// Errors of the disk; [`Error::Corrupt`] if a document's record is damaged.
     pub fn delete(&self, collection: &str, ids: &[String]) -> Result<usize> {
-        let collection = self.collection(collection)?;
-        self.delete_all(&mut self.writer(), &collection, ids)
+        let (mut writer, collection) = self.to_change(collection)?;
+        self.delete_all(&mut writer, &collection, ids)
     }
 
     /// Deletes documents; the caller holds the writer's mutex.
     pub(crate) fn delete_all(
+        &self,
+        writer: &mut Writer,
+        collection: &Collection,
+        ids: &[String],
+    ) -> Result<usize> {
+        if let Some(successor) = collection.successor() {
+            self.delete_rows(writer, &successor, ids)?;
+        }
+        let n_deleted = self.delete_rows(writer, collection, ids)?;
+        // Though none of its rows was sealed, a document may be in a segment as it was before it was replaced.
+        if n_deleted > 0 && !collection.view().sealed().is_empty() {
+            self.publish(writer)?;
+        }
+        self.look_after(collection);
+        Ok(n_deleted)
+    }
+
+    /// Deletes documents of this collection, or of a successor, alone.
+    pub(crate) fn delete_rows(
         &self,
         writer: &mut Writer,
         collection: &Collection,
@@ -208,11 +254,6 @@ impl Store {
             disk::require(self.dir(), Need::Removal(change.batch.n_bytes()))?;
             change.commit(self.tree(), collection, ledger)?;
         }
-        // Though none of its rows was sealed, a document may be in a segment as it was before it was replaced.
-        if n_deleted > 0 && !collection.view().sealed().is_empty() {
-            self.publish(writer)?;
-        }
-        self.look_after(collection);
         Ok(n_deleted)
     }
 
@@ -239,8 +280,7 @@ impl Store {
     /// # Errors
     /// Errors of the disk.
     pub fn add_root(&self, collection: &str, root: &str) -> Result<()> {
-        let collection = self.collection(collection)?;
-        let _writer = self.writer();
+        let (_writer, collection) = self.to_change(collection)?;
         let mut batch = Batch::default();
         batch.put(&Key::root(collection.number, root), &record::encode(&root.to_owned()));
         disk::require(self.dir(), Need::Batch(batch.n_bytes()))?;
@@ -252,8 +292,7 @@ impl Store {
     /// # Errors
     /// Errors of the disk.
     pub fn remove_root(&self, collection: &str, root: &str) -> Result<()> {
-        let collection = self.collection(collection)?;
-        let _writer = self.writer();
+        let (_writer, collection) = self.to_change(collection)?;
         let key = Key::root(collection.number, root);
         let mut batch = Batch::default();
         for stored in self.tree().stored_keys(key..=key)? {
@@ -263,7 +302,12 @@ impl Store {
         self.tree().apply(batch)
     }
 
-    fn commit(&self, change: Change, collection: &Collection, ledger: &mut Ledger) -> Result<()> {
+    pub(crate) fn commit(
+        &self,
+        change: Change,
+        collection: &Collection,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
         disk::require(self.dir(), Need::Batch(change.batch.n_bytes()))?;
         change.commit(self.tree(), collection, ledger)?;
         if collection.view().lexicon().is_due() {
@@ -291,16 +335,21 @@ fn check_document(document: &Document, space: &Space) -> Result<()> {
     } else if fields::is_too_deep(&document.meta) {
         format!("its metadata is nested more than {MAX_META_DEPTH} deep; flatten it")
     } else {
-        for (chunk_idx, chunk) in document.chunks.iter().enumerate() {
-            let values = chunk.vector.iter().map(|value| value.to_f32());
-            check_vector(values, space.full_width).map_err(|problem| {
-                let of = format!("chunk {chunk_idx} of document {:?}", shorten(&document.id));
-                Error::Row { of, problem }
-            })?;
-        }
-        return Ok(());
+        return check_chunks(&document.id, &document.chunks, space);
     };
     Err(Error::Document { id: shorten(&document.id), problem })
+}
+
+/// Checks the vectors of a document's chunks.
+pub(crate) fn check_chunks(id: &str, chunks: &[Chunk], space: &Space) -> Result<()> {
+    for (chunk_idx, chunk) in chunks.iter().enumerate() {
+        let values = chunk.vector.iter().map(|value| value.to_f32());
+        check_vector(values, space.full_width).map_err(|problem| {
+            let of = format!("chunk {chunk_idx} of document {:?}", shorten(id));
+            Error::Row { of, problem }
+        })?;
+    }
+    Ok(())
 }
 
 /// Checks that a vector is as wide as its space and finite.

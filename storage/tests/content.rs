@@ -5,7 +5,7 @@ use std::time::Duration;
 use half::f16;
 use serde_json::json;
 use storage::index::mrl::Quant;
-use storage::{Chunk, Document, Maintenance, Source, Space};
+use storage::{Chunk, Document, Maintenance, Source, Space, Store, StoredChunk, Successor};
 
 /// Wide enough for codes of a bit a number.
 pub(crate) const WIDTH: usize = 72;
@@ -21,6 +21,59 @@ pub(crate) fn space() -> Space {
         dims: 16,
         quant: Quant::default(),
     }
+}
+
+/// Another space of the same width.
+pub(crate) fn other_space() -> Space {
+    Space { model: "other".to_owned(), fingerprint: "beef".to_owned(), ..space() }
+}
+
+/// A chunk of [`space`] as it is in [`other_space`].
+pub(crate) fn to_other(mut chunk: Chunk) -> Chunk {
+    chunk.vector.rotate_left(1);
+    chunk.hash[15] ^= 1;
+    chunk
+}
+
+/// The way back.
+pub(crate) fn from_other(mut chunk: Chunk) -> Chunk {
+    chunk.vector.rotate_right(1);
+    chunk.hash[15] ^= 1;
+    chunk
+}
+
+/// A document as it is in the space that a store's collection is in.
+pub(crate) fn in_space_of(store: &Store, mut document: Document) -> Document {
+    if store.space(NOTES).unwrap().unwrap().fingerprint == other_space().fingerprint {
+        document.chunks = document.chunks.into_iter().map(to_other).collect();
+    }
+    document
+}
+
+/// Puts at most `n_most` documents that are missing into what is built of [`NOTES`] in the space that it is not in, as a
+/// program with a model would. Returns their ids.
+pub(crate) fn reembed<'a>(
+    store: &'a Store,
+    n_most: usize,
+) -> storage::Result<(Successor<'a>, Vec<String>)> {
+    let is_other = store.space(NOTES)?.unwrap().fingerprint == other_space().fingerprint;
+    let (to, make): (Space, fn(Chunk) -> Chunk) =
+        if is_other { (space(), from_other) } else { (other_space(), to_other) };
+    let successor = store.begin_successor(NOTES, &to)?;
+    let pending = successor.pending()?.into_iter().take(n_most);
+    let ids: Vec<String> = pending.map(|(id, _)| id).collect();
+    for id in &ids {
+        let info = store.document(NOTES, id)?.unwrap();
+        let mut chunks = Vec::new();
+        for (stored, row) in store.chunks(NOTES, id, 0..u32::MAX)?.into_iter().zip(info.first_row..)
+        {
+            let StoredChunk { text, range, page, headings, n_tokens, hash, .. } = stored;
+            let vector = store.vector(NOTES, row)?.unwrap();
+            chunks.push(make(Chunk { text, hash, range, page, headings, n_tokens, vector }));
+        }
+        assert!(successor.put(&[(info, chunks)])?[0].is_some());
+    }
+    Ok((successor, ids))
 }
 
 /// A stream of numbers that follows from its seed (splitmix64).

@@ -1,8 +1,8 @@
 //! A child process is killed at random moments, again and again; what it acknowledged is there.
 //!
 //! The child is this test binary started again. It runs a fixed stream of operations (puts that add and replace,
-//! deletes, seals, merges, compactions, backups), with maintenance at work all the time, and prints a line before and after
-//! each. After `n` acknowledged operations
+//! deletes, seals, merges, compactions, reembeddings, backups), with maintenance at work all the time, and prints a line
+//! before and after each. After `n` acknowledged operations
 //! and a kill, the database holds exactly the state after `n` or after `n + 1` operations: nothing lost, nothing half
 //! there. The next child checks that itself, on the database just as the kill left it, and that a full check finds
 //! nothing. A reader can open what the kill left, and a backup is there whole or not at all.
@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use storage::{Document, Reader, Store};
+use storage::{Document, Finished, Reader, Store};
 use tempfile::TempDir;
 
 use crate::content::{self, NOTES, Numbers};
@@ -38,6 +38,8 @@ pub(crate) enum Operation {
     Seal,
     Merge,
     Compact,
+    /// To the space that it is not in.
+    Reembed,
     Backup,
 }
 
@@ -49,6 +51,7 @@ impl Operation {
             Operation::Seal => "seal",
             Operation::Merge => "merge",
             Operation::Compact => "compact",
+            Operation::Reembed => "reembed",
             Operation::Backup => "backup",
         }
     }
@@ -70,9 +73,10 @@ impl Operation {
     pub(crate) fn perform(&self, store: &Store, dir: &Path, idx: u64) -> storage::Result<()> {
         match self {
             Operation::Put(documents) => {
-                let documents: Vec<_> =
-                    documents.iter().map(|(n, version)| content::document(*n, *version)).collect();
-                store.put(NOTES, &documents)
+                let documents =
+                    documents.iter().map(|(n, version)| content::document(*n, *version));
+                let documents = documents.map(|document| content::in_space_of(store, document));
+                store.put(NOTES, &documents.collect::<Vec<_>>())
             }
             Operation::Delete(numbers) => {
                 let ids: Vec<String> = numbers.iter().map(|number| content::id(*number)).collect();
@@ -84,15 +88,22 @@ impl Operation {
                 Ok(())
             }
             Operation::Compact => store.compact(NOTES, &|| false).map(drop),
+            Operation::Reembed => {
+                let (successor, _) = content::reembed(store, usize::MAX)?;
+                let finished = successor.finish(&|| false)?;
+                assert!(matches!(finished, Finished::Swapped { .. }), "{finished:?}");
+                Ok(())
+            }
             Operation::Backup => store.backup(&dir.with_file_name(format!("copy {idx}"))),
         }
     }
 
     fn model(self, model: &mut Model) {
         match self {
-            Operation::Put(documents) => documents
-                .into_iter()
-                .for_each(|(number, version)| model.put(content::document(number, version))),
+            Operation::Put(documents) => documents.into_iter().for_each(|(number, version)| {
+                model.put(model.in_space(content::document(number, version)));
+            }),
+            Operation::Reembed => model.reembed(),
             Operation::Delete(numbers) => numbers.iter().for_each(|number| {
                 model.delete(&content::id(*number));
             }),
@@ -129,6 +140,7 @@ fn operation(seed: u64, idx: u64) -> Operation {
         5 | 6 => Operation::Merge,
         7 => Operation::Compact,
         8 => Operation::Backup,
+        9 => Operation::Reembed,
         _ => {
             many.sort();
             many.dedup();
@@ -169,7 +181,9 @@ fn crash_child() {
     say("starts open");
     let store = Store::open(Path::new(&dir)).unwrap();
     store.maintain(content::busy());
-    store.create(NOTES, &content::space()).unwrap();
+    if store.space(NOTES).unwrap().is_none() {
+        store.create(NOTES, &content::space()).unwrap();
+    }
     say("starts check");
     let first = check(&store, seed, acked);
     assert_eq!(store.check(false).unwrap(), []);

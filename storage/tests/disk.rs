@@ -111,6 +111,39 @@ fn a_filling_disk_refuses_writes_and_keeps_what_it_acknowledged() {
 }
 
 #[test]
+fn a_disk_without_room_for_another_space_leaves_the_old_one_as_it_is() {
+    let Some(mount) = Mount::new(64) else { return };
+    let store = Store::open(&mount.path().join("db")).unwrap();
+    store.create(NOTES, &content::space()).unwrap();
+    let documents: Vec<_> = (0..200).map(|number| content::document(number, 1)).collect();
+    store.put(NOTES, &documents).unwrap();
+    fill(mount.path(), 18 << 20);
+    let (mut n_built, mut is_full) = (0, false);
+    // It fits at first, and no more when it is half built.
+    while let Ok((_, ids)) = content::reembed(&store, 10) {
+        n_built += ids.len();
+        if n_built == 100 {
+            fs::remove_file(mount.path().join("filler")).unwrap();
+            fill(mount.path(), 1 << 20);
+            let error = content::reembed(&store, 10).unwrap_err();
+            assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+            is_full = true;
+            break;
+        }
+    }
+    assert!(is_full, "{n_built}");
+    assert_eq!(store.space(NOTES).unwrap(), Some(content::space()));
+    let all = Request::new(content::unit_vector(1), 10_000).exact();
+    let n_hits = store.search(NOTES, &all).unwrap().hits.len();
+    assert_eq!(n_hits, documents.iter().map(|document| document.chunks.len()).sum::<usize>());
+    fs::remove_file(mount.path().join("filler")).unwrap();
+    let (successor, ids) = content::reembed(&store, usize::MAX).unwrap();
+    assert_eq!(ids.len(), 100, "nothing is built twice");
+    successor.finish(&|| false).unwrap();
+    assert_eq!(store.search(NOTES, &all).unwrap().hits.len(), n_hits);
+}
+
+#[test]
 fn a_read_only_disk_is_an_error_of_its_own() {
     let Some(mount) = Mount::new(16) else { return };
     let dir = mount.path().join("db");

@@ -7,6 +7,7 @@
 //! - `merge`: merging and compaction lose nothing, wait for nobody, give space back.
 //! - `backup`: a copy made beside a writer is a database of one moment.
 //! - `reader`: another process searches while this one writes.
+//! - `successor`: a collection is built in another space beside its own, and then is there.
 //! - `crash`: a child process is killed at random moments; what it acknowledged is there.
 //! - `edges`: what is rare and must not matter.
 //! - `faults`: a disk that fails at each call, and one that forgets what was not synced when the power goes.
@@ -38,3 +39,4 @@ mod maintenance;
 mod merge;
 mod model;
 mod reader;
+mod successor;

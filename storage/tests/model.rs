@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use storage::index::BINARY_DIMS_MIN;
 use storage::index::mrl::Quant;
 use storage::{
-    ContentStamps, Document, DocumentInfo, Filter, Fusion, Hit, Maintenance, Ranked, Reader,
-    Request, Store, StoredChunk,
+    ContentStamps, Document, DocumentInfo, Filter, Finished, Fusion, Hit, Maintenance, Ranked,
+    Reader, Request, Store, StoredChunk,
 };
 use tempfile::TempDir;
 
@@ -30,6 +30,10 @@ enum Operation {
     Compact,
     /// To codes of another width and kind; stopped before anything is written anew if it says so.
     Reindex(usize, Quant, bool),
+    /// Brings some documents, or all, to the other space, and the collection if it says so.
+    Reembed(usize, bool),
+    /// Gives up what was brought there.
+    GiveUp,
     /// A copy is made and opened.
     Backup,
     /// The directory is copied as it is, and the copy opened.
@@ -55,6 +59,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Compact),
         1 => (codes(), any::<bool>())
             .prop_map(|((dims, quant), stops)| Operation::Reindex(dims, quant, stops)),
+        2 => (0..N_NUMBERS as usize).prop_map(|n| Operation::Reembed(n, false)),
+        2 => Just(Operation::Reembed(usize::MAX, true)),
+        1 => Just(Operation::GiveUp),
         1 => Just(Operation::Backup),
         1 => Just(Operation::Crash),
         1 => Just(Operation::Reopen),
@@ -71,6 +78,11 @@ pub(crate) struct Model {
     counted: BTreeMap<u64, Vec<String>>,
     /// Rows below were written to the lexicon.
     mark: u64,
+    /// Whether it is in the other space.
+    is_other: bool,
+    /// The first rows of documents that are built in the space that it is not in, and the next row there.
+    built: BTreeMap<String, u64>,
+    next_built: u64,
 }
 
 impl Model {
@@ -93,7 +105,54 @@ impl Model {
         self.next_row = row;
     }
 
+    /// The document in the space that the collection is in.
+    pub(crate) fn in_space(&self, mut document: Document) -> Document {
+        if self.is_other {
+            document.chunks = document.chunks.into_iter().map(content::to_other).collect();
+        }
+        document
+    }
+
+    /// Builds these documents in the space that the collection is not in.
+    fn build(&mut self, ids: &[String]) {
+        for id in ids {
+            self.built.insert(id.clone(), self.next_built);
+            self.next_built += self.documents[id].0.chunks.len() as u64;
+        }
+    }
+
+    /// Documents that are not built there, in the order of their rows.
+    fn pending(&self) -> Vec<String> {
+        let documents = self.documents.iter().filter(|(id, _)| !self.built.contains_key(*id));
+        let mut pending: Vec<_> = documents.map(|(id, (_, first_row))| (first_row, id)).collect();
+        pending.sort();
+        pending.into_iter().map(|(_, id)| id.clone()).collect()
+    }
+
+    fn give_up(&mut self) {
+        self.built.clear();
+        self.next_built = 0;
+    }
+
+    /// The other space takes the place of this one; what is missing there is built first.
+    pub(crate) fn reembed(&mut self) {
+        self.build(&self.pending());
+        let (make, next_row): (fn(_) -> _, u64) = match self.is_other {
+            true => (content::from_other, self.next_built),
+            false => (content::to_other, self.next_built),
+        };
+        self.counted.clear();
+        for (id, (document, first_row)) in &mut self.documents {
+            document.chunks = document.chunks.drain(..).map(make).collect();
+            *first_row = self.built[id];
+            self.counted.extend((*first_row..).zip(words_of_chunks(document)));
+        }
+        (self.next_row, self.mark, self.is_other) = (next_row, next_row, !self.is_other);
+        self.give_up();
+    }
+
     pub(crate) fn delete(&mut self, id: &str) -> bool {
+        self.built.remove(id);
         let Some((document, first_row)) = self.documents.remove(id) else { return false };
         let rows = first_row..first_row + document.chunks.len() as u64;
         self.counted.retain(|row, _| *row < self.mark || !rows.contains(row));
@@ -253,10 +312,13 @@ impl Model {
         }
     }
 
-    /// True if the store lists exactly these documents and rows.
+    /// True if the store lists exactly these documents and rows, in this space.
     pub(crate) fn holds(&self, store: &Store) -> bool {
         let expected: Vec<_> = self.documents.keys().filter_map(|id| self.info(id)).collect();
+        // Documents may have the same rows in both spaces.
+        let space = if self.is_other { content::other_space() } else { content::space() };
         store.documents(NOTES).unwrap() == expected
+            && store.space(NOTES).unwrap().unwrap().fingerprint == space.fingerprint
     }
 
     /// Compares everything that the store can say.
@@ -376,8 +438,8 @@ fn run(operations: &[Operation], maintenance: bool) {
                 let last = |idx: usize| {
                     documents[idx + 1..].iter().all(|(number, _)| *number != documents[idx].0)
                 };
-                let given: Vec<Document> =
-                    documents.iter().map(|(n, version)| content::document(*n, *version)).collect();
+                let given = documents.iter().map(|(n, version)| content::document(*n, *version));
+                let given: Vec<Document> = given.map(|given| model.in_space(given)).collect();
                 store.put(NOTES, &given).unwrap();
                 let kept = given.into_iter().enumerate().filter(|(idx, _)| last(*idx));
                 kept.for_each(|(_, document)| model.put(document));
@@ -418,6 +480,29 @@ fn run(operations: &[Operation], maintenance: bool) {
                     check_compact(&store, &path);
                 }
             }
+            Operation::Reembed(n_most, ends) => {
+                let pending = model.pending();
+                let (successor, ids) = content::reembed(&store, *n_most).unwrap();
+                assert_eq!(ids, pending[..pending.len().min(*n_most)]);
+                model.build(&ids);
+                let built = store.status().unwrap().collections.remove(0).successor.unwrap();
+                assert_eq!(
+                    (&built, built.documents),
+                    (&successor.status().unwrap(), model.built.len())
+                );
+                if *ends {
+                    assert_eq!(successor.finish(&|| true).unwrap(), Finished::Cancelled);
+                    let swapped = successor.finish(&|| false).unwrap();
+                    assert_eq!(swapped, Finished::Swapped { n_links: 0 });
+                    model.reembed();
+                    check_compact(&store, &path);
+                }
+            }
+            Operation::GiveUp => {
+                let any = store.status().unwrap().collections[0].successor.is_some();
+                assert_eq!(store.drop_successor(NOTES).unwrap(), any);
+                model.give_up();
+            }
             Operation::Backup => {
                 let _ = fs::remove_dir_all(&copy);
                 store.backup(&copy).unwrap();
@@ -439,7 +524,10 @@ fn run(operations: &[Operation], maintenance: bool) {
         }
         if matches!(
             operation,
-            Operation::Seal | Operation::Compact | Operation::Reindex(_, _, false)
+            Operation::Seal
+                | Operation::Compact
+                | Operation::Reindex(_, _, false)
+                | Operation::Reembed(_, true)
         ) {
             n_sealed = model.next_row;
         }
@@ -563,7 +651,7 @@ fn collections_have_names_spaces_and_roots_of_their_own() {
     store.create(NOTES, &storage::Space { model: "moved".to_owned(), ..content::space() }).unwrap();
     let other = storage::Space { fingerprint: "beef".to_owned(), ..content::space() };
     let message = store.create(NOTES, &other).unwrap_err().to_string();
-    for part in ["f00d", "beef", "another collection"] {
+    for part in ["f00d", "beef", "another collection", "gemmule reembed --model tiny"] {
         assert!(message.contains(part), "{message}");
     }
     let narrow = storage::Space { quant: Quant::Binary, ..content::space() };

@@ -16,6 +16,7 @@ mod index;
 mod model;
 mod parquet;
 mod process;
+mod reembed;
 mod search;
 mod train;
 mod tune;
@@ -29,6 +30,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub(crate) use reembed::other_model;
 
 /// The binary, built if need be.
 pub(crate) fn binary() -> &'static Path {
@@ -168,6 +171,11 @@ impl Ran {
             stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
             stderr: String::from_utf8(output.stderr).expect("messages are UTF-8"),
         }
+    }
+
+    /// Expects that the words were no command.
+    fn expect_usage(&self) {
+        assert_eq!((self.code, &*self.stdout), (Some(2), ""), "{self:?}");
     }
 
     /// Expects this exit code, nothing on standard output and one line of message with all of these.

@@ -31,7 +31,7 @@ fn wrong_usage_is_two_and_help_is_zero() {
     }
     let commands = [
         "index", "search", "embed", "eval", "status", "get", "list", "fields", "delete", "compact",
-        "reindex", "fsck", "backup", "restore", "man",
+        "reindex", "reembed", "fsck", "backup", "restore", "man",
     ];
     for command in commands {
         let help = place.run(&[command, "--help"]).stdout;

@@ -16,6 +16,7 @@ pub(crate) mod index;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod model;
+pub(crate) mod reembed;
 pub(crate) mod reindex;
 pub(crate) mod restore;
 pub(crate) mod search;

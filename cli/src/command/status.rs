@@ -86,6 +86,13 @@ fn to_json(status: &Status) -> Value {
             "dead": collection.dead,
             "segments": collection.segments.iter().map(segment_to_json).collect::<Vec<_>>(),
             "bytes": segment_bytes(collection),
+            "reembed": collection.successor.as_ref().map(|built| json!({
+                "model": built.space.model,
+                "fingerprint": short(&built.space.fingerprint),
+                "dims": built.space.dims,
+                "documents": built.documents,
+                "chunks": built.chunks,
+            })),
         })
     };
     json!({
@@ -147,6 +154,14 @@ fn print(status: &Status, output: &mut Output) -> anyhow::Result<()> {
         ))?;
         if let Some(link) = &collection.link {
             output.line(format_args!("  link       {}", text::printable(link)))?;
+        }
+        if let Some(built) = &collection.successor {
+            let model = text::printable(&built.space.model);
+            output.line(format_args!(
+                "  reembed    {} of {} documents in the space of {model}; `gemmule reembed --model {model}` goes on",
+                text::grouped(built.documents),
+                text::grouped(collection.documents),
+            ))?;
         }
         output.line(format_args!("  documents  {}", text::grouped(collection.documents)))?;
         output.line(format_args!(

@@ -176,7 +176,7 @@ pub fn prepare(
 
 /// Tokenises a piece under its heading path. A path so long that the two do not fit the window
 /// together loses its outer headings; the text itself is never cut.
-fn in_prompt(
+pub(super) fn in_prompt(
     embedder: &Embedder,
     title: Option<&str>,
     headings: &[String],

@@ -6,10 +6,11 @@
 //!
 //! [`walk()`] says which files there are, [`extract()`] turns one file into text with marks where
 //! pages, headings and blocks begin, [`chunk()`] cuts it, [`sync()`] does all of it for what changed
-//! since the last run. Each reports what it leaves out and why: a caller that counts what it is given
+//! since the last run, [`again()`] prepares texts that are kept for another model. Each reports what it leaves out and why: a caller that counts what it is given
 //! can account for every file it saw. Nothing here opens a path outside the folder that was named,
 //! follows what a file says, or prints.
 
+mod again;
 pub mod chunk;
 mod document;
 mod examine;
@@ -18,6 +19,7 @@ mod ledger;
 mod sync;
 pub mod walk;
 
+pub use again::{Again, again};
 pub use chunk::{Chunk, ChunkOptions, chunk};
 pub use document::Document;
 pub use examine::{
@@ -25,5 +27,5 @@ pub use examine::{
 };
 pub use extract::{Extracted, Failure, Kind, Limits, Mark, MarkKind, Offsets, extract, read};
 pub use ledger::{FileReport, FileState, Ledger, Progress};
-pub use sync::{Embedded, Records, add, root, sync};
+pub use sync::{Embedded, Known, Records, Vectors, add, root, sync, vectors};
 pub use walk::{Found, Refused, Walk, walk};

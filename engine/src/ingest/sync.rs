@@ -221,24 +221,21 @@ impl<R: Records> Run<'_, R> {
         if cut.is_empty() {
             return Ok(true);
         }
-        let mut vectors: HashMap<[u8; 16], Vec<f32>> = HashMap::new();
-        let (mut hashes, mut texts): (Vec<[u8; 16]>, Vec<Tokens>) = (Vec::new(), Vec::new());
-        for chunk in cut.iter().flat_map(|(.., chunks)| chunks) {
-            if vectors.contains_key(&chunk.hash) {
-                continue;
-            }
-            let known = self.records.vector(&chunk.hash)?;
-            if known.is_none() {
-                hashes.push(chunk.hash);
-                texts.push(chunk.tokens.clone());
-            }
-            vectors.insert(chunk.hash, known.unwrap_or_default());
-        }
-        match self.embed(&texts) {
-            Err(Error::Cancelled) => return Ok(false),
-            Err(error) => return Err(error.into()),
-            Ok(fresh) => vectors.extend(hashes.into_iter().zip(fresh)),
-        }
+        let chunks = cut.iter().flat_map(|(.., chunks)| chunks);
+        let began = Instant::now();
+        let before = self.progress;
+        let (embedder, records) = (self.embedder, &mut *self.records);
+        let (progress, watch) = (&mut self.progress, &mut *self.watch);
+        let mut known = |hash: &[u8; 16]| records.vector(hash);
+        let embedded = vectors(chunks, embedder, &mut known, |n_texts, n_tokens| {
+            progress.chunks = before.chunks + n_texts;
+            progress.tokens = before.tokens + n_tokens;
+            watch(progress)
+        });
+        self.ledger.seconds_embedding += began.elapsed().as_secs_f64();
+        self.ledger.chunks_embedded += self.progress.chunks - before.chunks;
+        self.ledger.tokens_embedded += self.progress.tokens - before.tokens;
+        let Some(vectors) = embedded? else { return Ok(false) };
         let documents = cut.into_iter().map(|(id, file, title, meta, chunks)| {
             let with_vector = |chunk: PreparedChunk| {
                 let vector = vectors[&chunk.hash].clone();
@@ -250,20 +247,6 @@ impl<R: Records> Run<'_, R> {
         let documents = documents.collect();
         self.records.keep(documents)?;
         Ok(true)
-    }
-
-    fn embed(&mut self, texts: &[Tokens]) -> Result<Vec<Vec<f32>>> {
-        let began = Instant::now();
-        let before = self.progress;
-        let vectors = self.embedder.embed(texts, |n_texts, n_tokens| {
-            self.progress.chunks = before.chunks + n_texts;
-            self.progress.tokens = before.tokens + n_tokens;
-            (self.watch)(&self.progress)
-        });
-        self.ledger.seconds_embedding += began.elapsed().as_secs_f64();
-        self.ledger.chunks_embedded += self.progress.chunks - before.chunks;
-        self.ledger.tokens_embedded += self.progress.tokens - before.tokens;
-        vectors
     }
 
     /// Removes the records of files that the walk did not meet.
@@ -302,6 +285,44 @@ impl<R: Records> Run<'_, R> {
         self.ledger.files.extend(missing.into_iter().map(gone));
         Ok(())
     }
+}
+
+/// Vectors by the hash of their chunk.
+pub type Vectors = HashMap<[u8; 16], Vec<f32>>;
+
+/// The vector of a chunk that was embedded before, by its hash.
+pub type Known<'a, E> = dyn FnMut(&[u8; 16]) -> Result<Option<Vec<f32>>, E> + 'a;
+
+/// The vectors of chunks by hash: those that `known` has, the others embedded, each text once. `None` if `done`, which is
+/// told as by [`Embedder::embed`], stopped it.
+///
+/// # Errors
+/// Those of `known` and of the model.
+pub fn vectors<'a, E: From<Error>>(
+    chunks: impl Iterator<Item = &'a PreparedChunk>,
+    embedder: &Embedder,
+    known: &mut Known<'_, E>,
+    done: impl FnMut(usize, usize) -> bool,
+) -> Result<Option<Vectors>, E> {
+    let mut vectors = Vectors::new();
+    let (mut hashes, mut texts): (Vec<[u8; 16]>, Vec<Tokens>) = (Vec::new(), Vec::new());
+    for chunk in chunks {
+        if vectors.contains_key(&chunk.hash) {
+            continue;
+        }
+        let known = known(&chunk.hash)?;
+        if known.is_none() {
+            hashes.push(chunk.hash);
+            texts.push(chunk.tokens.clone());
+        }
+        vectors.insert(chunk.hash, known.unwrap_or_default());
+    }
+    match embedder.embed(&texts, done) {
+        Err(Error::Cancelled) => return Ok(None),
+        Err(error) => return Err(error.into()),
+        Ok(fresh) => vectors.extend(hashes.into_iter().zip(fresh)),
+    }
+    Ok(Some(vectors))
 }
 
 fn cut(id: String, prepared: Prepared) -> Cut {

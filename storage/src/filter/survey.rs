@@ -58,8 +58,7 @@ impl Store {
     /// `chunk`, `tokens`); else as [`Store::delete`].
     pub fn delete_where(&self, collection: &str, filter: &Filter) -> Result<usize> {
         check_of_documents(filter)?;
-        let collection = self.collection(collection)?;
-        let mut writer = self.writer();
+        let (mut writer, collection) = self.to_change(collection)?;
         let mut ids = Vec::new();
         self.tree().scan(&key::prefix(collection.number, Tag::Document), &mut |key, payload| {
             let info = DocumentInfo::decode(&key, &payload?)?;

@@ -130,6 +130,11 @@ impl Upkeep {
         self.state().how.clone()
     }
 
+    /// Unsealed rows at which they are sealed.
+    pub(crate) fn seal_rows(&self) -> usize {
+        self.state().how.seal_rows
+    }
+
     /// Makes the background give way until this is dropped.
     pub(crate) fn ask(&self) -> Asking<'_> {
         self.n_asking.fetch_add(1, Ordering::SeqCst);

@@ -7,8 +7,10 @@
 //! 4. Segments are mapped and their headers checked, unsealed rows are read into memory; damage there is a warning,
 //!    and the rest works.
 //! 5. The lexicon of each collection is opened, and given the rows that it lacks. `MANIFEST` is written for readers, unless
-//!    the one there is newer than what sled has: that is an error.
-//! 6. Segment files that no record names are removed: a crash came between writing and publishing them.
+//!    the one there is newer than what sled has: that is an error. What is being built of a collection in another space is
+//!    opened likewise, and not used if there is damage.
+//! 6. Segment files that no record names are removed: a crash came between writing and publishing them. So are the records
+//!    of numbers that were dropped.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -36,6 +38,7 @@ use crate::segments::bitmap::Bitmap;
 use crate::segments::draft::SUFFIX;
 use crate::segments::sealed::{Sealed, SegmentRecord};
 use crate::space::Space;
+use crate::successor;
 
 /// The version of the format that this program reads and writes.
 pub(crate) const FORMAT: u32 = 0;
@@ -97,32 +100,92 @@ pub(crate) fn open(dir: &Path) -> Result<Recovered> {
                 }
             },
         };
-        let mut ledger = read_ledger(&tree, number, &mut warnings)?;
-        let records = read_segment_records(&tree, number, &mut ledger.lost, &mut warnings)?;
-        named.extend(records.iter().map(|record| record.name.clone()));
-        // A damaged record may be the one that names a file.
-        all_named &= ledger.lost.is_empty();
-        let sealed =
-            open_segments(&segments_dir, records, &record, &mut ledger.lost, &mut warnings);
-        rebuild::tombstones(&tree, number, &sealed, &mut ledger)?;
-        let sealed = bury(sealed, &ledger);
-        let unsealed = read_rows(&tree, number, &record.space, &mut warnings)?;
-        let unsealed = describe(&tree, number, unsealed, &mut warnings)?;
-        let view = View::new(sealed, unsealed, Lexicon::default());
-        let named = (number, record.name.as_str());
-        let lexicon = refill(dir, &tree, named, &view, ledger.next_row, &mut warnings);
-        let collection = Collection::new(number, record, view.with_lexicon(lexicon));
+        let mut of_lexicon = Vec::new();
+        let opened = open_collection(dir, &tree, number, record, &mut warnings, &mut of_lexicon)?;
+        named.extend(opened.named);
+        all_named &= opened.all_named;
+        let collection = opened.collection;
         collection.set_link(link::active(&tree, number, &mut warnings)?);
-        ledgers.insert(number, ledger);
+        for (next, space) in successor::read(&tree, number)? {
+            next_collection = next_collection.max(next.saturating_add(1));
+            let mut problems = Vec::new();
+            let record =
+                space.map(|space| CollectionRecord { name: collection.name.clone(), space });
+            match record {
+                Err(error) => problems.push(error.to_string()),
+                Ok(record) => {
+                    let (problems, of_lexicon) = (&mut problems, &mut of_lexicon);
+                    let opened = open_collection(dir, &tree, next, record, problems, of_lexicon)?;
+                    if problems.is_empty() {
+                        named.extend(opened.named);
+                        ledgers.insert(next, opened.ledger);
+                        collection.set_successor(Some(Arc::new(opened.collection)));
+                    }
+                }
+            }
+            warnings.extend(problems.into_iter().map(|problem| {
+                format!(
+                    "what was built of collection {} in its new space is not used, reembed begins anew: {problem}",
+                    collection.name
+                )
+            }));
+        }
+        warnings.append(&mut of_lexicon);
+        ledgers.insert(number, opened.ledger);
         collections.insert(collection.name.clone(), Arc::new(collection));
     }
+    let dropped = successor::dropped(&tree)?;
+    numbers.extend(&dropped);
+    let after = |next: u32, number: &u32| next.max(number.saturating_add(1));
+    next_collection = dropped.iter().fold(next_collection, after);
     check_age(dir, &numbers, &ledgers)?;
     // Before files go that the one before may name.
     manifest::write(dir, collections.values().map(|each| &**each), &ledgers)?;
     if all_named {
         remove_unnamed(&segments_dir, &named)?;
     }
+    for number in dropped {
+        match successor::purge(dir, &tree, number) {
+            // The next opening tries again.
+            Err(Error::DiskFull { .. }) => break,
+            purged => purged?,
+        }
+    }
     Ok(Recovered { lock, tree, collections, ledgers, next_collection, warnings })
+}
+
+/// A collection as its records and files have it.
+struct Opened {
+    collection: Collection,
+    ledger: Ledger,
+    /// The names of its segments, and whether that is all of them: a damaged record may be the one that names a file.
+    named: Vec<String>,
+    all_named: bool,
+}
+
+fn open_collection(
+    dir: &Path,
+    tree: &Tree,
+    number: u32,
+    record: CollectionRecord,
+    warnings: &mut Vec<String>,
+    of_lexicon: &mut Vec<String>,
+) -> Result<Opened> {
+    let mut ledger = read_ledger(tree, number, warnings)?;
+    let records = read_segment_records(tree, number, &mut ledger.lost, warnings)?;
+    let named = records.iter().map(|record| record.name.clone()).collect();
+    let all_named = ledger.lost.is_empty();
+    let segments_dir = dir.join(SEGMENTS_DIR);
+    let sealed = open_segments(&segments_dir, records, &record, &mut ledger.lost, warnings);
+    rebuild::tombstones(tree, number, &sealed, &mut ledger)?;
+    let sealed = bury(sealed, &ledger);
+    let unsealed = read_rows(tree, number, &record.space, warnings)?;
+    let unsealed = describe(tree, number, unsealed, warnings)?;
+    let view = View::new(sealed, unsealed, Lexicon::default());
+    let of = (number, record.name.as_str());
+    let lexicon = refill(dir, tree, of, &view, ledger.next_row, of_lexicon);
+    let collection = Collection::new(number, record, view.with_lexicon(lexicon));
+    Ok(Opened { collection, ledger, named, all_named })
 }
 
 /// Makes the directory if it is new, and refuses one that holds other things.

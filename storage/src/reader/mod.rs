@@ -186,10 +186,14 @@ impl State {
         let (mut checksum, mut manifest) = manifest::read(dir)?;
         loop {
             let state = State::open(dir, checksum, &manifest, before)?;
-            if state.warnings.is_empty() {
+            let has_words = |each: &Collection| {
+                each.view().sealed().is_empty() || each.view().lexicon().mark() > 0
+            };
+            if state.warnings.is_empty() && state.collections.values().all(has_words) {
                 return Ok(state);
             }
-            // A file may be gone because it was replaced: then there is a newer manifest.
+            // A file may be gone because it was replaced, or a lexicon because its collection was: then there is a newer
+            // manifest.
             let newer = manifest::read(dir)?;
             if newer.0 == checksum {
                 return Ok(state);

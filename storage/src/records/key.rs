@@ -28,6 +28,8 @@ pub(crate) enum Tag {
     Root = 7,
     Link = 8,
     ActiveLink = 9,
+    Successor = 10,
+    Dropped = 11,
 }
 
 /// One record's key.
@@ -51,6 +53,10 @@ pub(crate) enum Key {
     Link { collection: u32, name_hash: [u8; 32] },
     /// Which link is active.
     ActiveLink { collection: u32 },
+    /// The space of what is to take a collection's place, and under which number that is built.
+    Successor { collection: u32, number: u32 },
+    /// A number whose records are no more than waste.
+    Dropped { number: u32 },
 }
 
 impl Key {
@@ -80,13 +86,15 @@ impl Key {
             Key::Root { .. } => Tag::Root,
             Key::Link { .. } => Tag::Link,
             Key::ActiveLink { .. } => Tag::ActiveLink,
+            Key::Successor { .. } => Tag::Successor,
+            Key::Dropped { .. } => Tag::Dropped,
         }
     }
 
     /// The key's bytes without the part number.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let collection = match *self {
-            Key::Collection { .. } => DATABASE,
+            Key::Collection { .. } | Key::Dropped { .. } => DATABASE,
             Key::NextRow { collection }
             | Key::Document { collection, .. }
             | Key::Row { collection, .. }
@@ -94,11 +102,14 @@ impl Key {
             | Key::Segment { collection, .. }
             | Key::Root { collection, .. }
             | Key::Link { collection, .. }
-            | Key::ActiveLink { collection } => collection,
+            | Key::ActiveLink { collection }
+            | Key::Successor { collection, .. } => collection,
         };
         let mut bytes = prefix(collection, self.tag()).to_vec();
         match self {
-            Key::Collection { number } => bytes.extend(number.to_be_bytes()),
+            Key::Collection { number }
+            | Key::Successor { number, .. }
+            | Key::Dropped { number } => bytes.extend(number.to_be_bytes()),
             Key::NextRow { .. } | Key::ActiveLink { .. } => {}
             Key::Document { id_hash: hash, .. }
             | Key::Root { path_hash: hash, .. }
@@ -125,10 +136,9 @@ impl Key {
         let collection = u32::from_be_bytes(*collection);
         let (tag, rest) = bytes.split_first()?;
         let number = || rest.try_into().ok().map(u64::from_be_bytes);
+        let of_collection = || rest.try_into().ok().map(u32::from_be_bytes);
         let key = match *tag {
-            tag if tag == Tag::Collection as u8 => {
-                Key::Collection { number: u32::from_be_bytes(rest.try_into().ok()?) }
-            }
+            tag if tag == Tag::Collection as u8 => Key::Collection { number: of_collection()? },
             tag if tag == Tag::NextRow as u8 && rest.is_empty() => Key::NextRow { collection },
             tag if tag == Tag::Document as u8 => {
                 Key::Document { collection, id_hash: rest.try_into().ok()? }
@@ -145,6 +155,10 @@ impl Key {
             tag if tag == Tag::ActiveLink as u8 && rest.is_empty() => {
                 Key::ActiveLink { collection }
             }
+            tag if tag == Tag::Successor as u8 => {
+                Key::Successor { collection, number: of_collection()? }
+            }
+            tag if tag == Tag::Dropped as u8 => Key::Dropped { number: of_collection()? },
             _ => return None,
         };
         (key.encode().first_chunk() == Some(&collection.to_be_bytes())).then_some(key)
@@ -160,6 +174,11 @@ pub(crate) fn prefix(collection: u32, tag: Tag) -> [u8; 5] {
 /// What the keys of all collections' names and spaces start with.
 pub(crate) fn collections() -> [u8; 5] {
     prefix(DATABASE, Tag::Collection)
+}
+
+/// What the keys of all dropped numbers start with.
+pub(crate) fn dropped() -> [u8; 5] {
+    prefix(DATABASE, Tag::Dropped)
 }
 
 impl fmt::Display for Key {
@@ -203,6 +222,12 @@ impl fmt::Display for Key {
             Key::ActiveLink { collection } => {
                 write!(f, "the record of the active link of collection number {collection}")
             }
+            Key::Successor { collection, .. } => {
+                write!(f, "the record of the new space of collection number {collection}")
+            }
+            Key::Dropped { number } => {
+                write!(f, "the record that collection number {number} is dropped")
+            }
         }
     }
 }
@@ -223,6 +248,8 @@ mod tests {
             Key::root(7, "/notes"),
             Key::link(7, "clicks"),
             Key::ActiveLink { collection: 7 },
+            Key::Successor { collection: 7, number: 9 },
+            Key::Dropped { number: 7 },
         ];
         for key in keys {
             let bytes = key.encode();

@@ -230,6 +230,16 @@ impl Tree {
         })
     }
 
+    /// The stored keys that start with `prefix`, at most this many.
+    pub(crate) fn stored_below(&self, prefix: &[u8], n_most: usize) -> Result<Vec<Vec<u8>>> {
+        self.with("read", |handle| {
+            let stored = handle.db.scan_prefix(prefix).keys().take(n_most);
+            stored
+                .map(|key| Ok(key.map_err(|error| self.failed("read", error))?.to_vec()))
+                .collect()
+        })
+    }
+
     /// Writes a batch. When it returns `Ok`, the batch is on disk: flushed and fsynced.
     ///
     /// The caller has asked for the space it needs. On an error the batch may or may not have reached the disk, whole

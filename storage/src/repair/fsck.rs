@@ -28,6 +28,7 @@ use crate::segments::draft::SUFFIX;
 use crate::segments::merge;
 use crate::segments::sealed::{Sealed, SegmentRecord};
 use crate::store::{Store, Writer};
+use crate::successor;
 
 /// Something that a full check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +85,9 @@ impl Store {
             check.run()?;
             findings = check.findings;
         }
+        for collection in self.all() {
+            findings.extend(self.check_successor(&mut writer, &collection, repair)?);
+        }
         if all_known {
             self.check_files(&writer, repair, &mut findings)?;
         }
@@ -109,6 +113,42 @@ impl Store {
         Ok(findings)
     }
 
+    /// Looks at what is built of a collection in another space. Any damage is reason enough to build it anew.
+    fn check_successor(
+        &self,
+        writer: &mut Writer,
+        collection: &Collection,
+        repair: bool,
+    ) -> Result<Option<Finding>> {
+        let mut problem = None;
+        for (_, space) in successor::read(self.tree(), collection.number)? {
+            problem = match (space, collection.successor()) {
+                (Err(error), _) => Some(error.to_string()),
+                (Ok(_), None) => Some("it could not be opened".to_owned()),
+                (Ok(_), Some(built)) => {
+                    let (store, findings) = (self, Vec::new());
+                    let (collection, writer) = (built, &mut *writer);
+                    let mut check = Check { store, writer, collection, repair: false, findings };
+                    check.run()?;
+                    check.findings.first().map(|found| format!("{}: {}", found.what, found.problem))
+                }
+            };
+        }
+        let Some(problem) = problem else { return Ok(None) };
+        if repair {
+            self.give_up(writer, collection)?;
+        }
+        Ok(Some(Finding {
+            what: format!("the new space of collection {}", collection.name),
+            collection: Some(collection.name.clone()),
+            problem,
+            remedy: "the old space does not need it: a repair gives it up, and reembed begins anew"
+                .to_owned(),
+            documents: Vec::new(),
+            repaired: repair,
+        }))
+    }
+
     /// Files in the folder of segments that belong to nothing.
     fn check_files(
         &self,
@@ -117,7 +157,9 @@ impl Store {
         findings: &mut Vec<Finding>,
     ) -> Result<()> {
         let mut named: BTreeSet<String> = writer.retired.names().map(str::to_owned).collect();
-        for collection in self.all() {
+        let all = self.all();
+        let successors = all.iter().filter_map(|collection| collection.successor());
+        for collection in all.iter().cloned().chain(successors) {
             let prefix = key::prefix(collection.number, Tag::Segment);
             let mut is_known = true;
             self.tree().scan(&prefix, &mut |key, payload| {

@@ -2,12 +2,15 @@
 
 use crate::filter::Filter;
 use crate::search::fuse::Fusion;
+use crate::space::Space;
 
 /// A search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// The query, a unit vector. `[full_width]`; not looked at, and may be empty, if the fusion is [`Fusion::TextOnly`].
     pub vector: Vec<f32>,
+    /// The space that the vector is of, if that is to be checked: a collection may be in another one by now.
+    pub space: Option<Space>,
     /// The query in words, if text is searched as well; its syntax is that of
     /// [`Lexicon::search`](crate::Lexicon::search).
     pub text: Option<String>,
@@ -34,6 +37,7 @@ impl Request {
     pub fn new(vector: Vec<f32>, k: usize) -> Request {
         Request {
             vector,
+            space: None,
             text: None,
             fusion: Fusion::default(),
             k,

@@ -3,7 +3,7 @@
 //! A writer builds the next view beside the current one and swaps it in once the change is on disk. A search keeps the
 //! view it started with, texts included, so it never waits for a writer and never sees half a change.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -165,6 +165,19 @@ impl View {
             Some(Place::Sealed(idx, at)) => Ok(self.sealed[idx].chunks(std::iter::once(at))?.pop()),
             None => Ok(None),
         }
+    }
+
+    /// The row of each chunk hash, dead or not.
+    pub(crate) fn chunk_rows(&self) -> Result<HashMap<[u8; 16], u64>> {
+        let mut rows = HashMap::new();
+        for sealed in &self.sealed {
+            rows.extend(sealed.hashes()?);
+        }
+        for run in &self.unsealed {
+            let infos = (0..run.len()).map(|idx| run.info(idx));
+            rows.extend(infos.zip(run.rows()).map(|(info, row)| (*row::hash_of(info), row)));
+        }
+        Ok(rows)
     }
 
     /// The vector of a row, dead or not.

@@ -3,7 +3,7 @@
 
 use index::mrl::Quant;
 
-use crate::collection;
+use crate::collection::{self, Collection};
 use crate::disk::{self, Need};
 use crate::error::Result;
 use crate::open::recover::ENGINE_DIR;
@@ -39,20 +39,11 @@ impl Store {
         collection: &str,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Compacted> {
-        let collection = self.collection(collection)?;
         let bytes_before = self.files_bytes();
-        self.seal(&collection.name, cancelled)?;
-        let merging = self.merging();
-        let space = collection.space();
-        for group in groups(self, &collection) {
-            let is_stale = |sealed: &Sealed| sealed.n_dead() > 0 || !sealed.has_codes_of(&space);
-            if (group.len() > 1 || group.iter().any(is_stale)) && !cancelled() {
-                merge(self, &collection, &group, cancelled)?;
-            }
-        }
-        let mut writer = self.writer();
+        self.seal(collection, cancelled)?;
+        self.merge_all(&*self.collection(collection)?, cancelled)?;
+        let (mut writer, collection) = self.to_change(collection)?;
         sweep(self, &mut writer);
-        drop(merging);
         self.maintenance().forget(&collection.name);
         let complete = !cancelled();
         if complete {
@@ -61,6 +52,23 @@ impl Store {
             self.tree().shrink()?;
         }
         Ok(Compacted { complete, bytes_before, bytes_after: self.files_bytes() })
+    }
+
+    /// Makes one segment of all sealed rows, with the codes that the collection has now and nothing dead.
+    pub(crate) fn merge_all(
+        &self,
+        collection: &Collection,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<()> {
+        let _merging = self.merging();
+        let space = collection.space();
+        for group in groups(self, collection) {
+            let is_stale = |sealed: &Sealed| sealed.n_dead() > 0 || !sealed.has_codes_of(&space);
+            if (group.len() > 1 || group.iter().any(is_stale)) && !cancelled() {
+                merge(self, collection, &group, cancelled)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives a collection codes of this width and kind, made of the full-width rows that are kept: nothing is embedded. Then
@@ -78,8 +86,7 @@ impl Store {
         quant: Quant,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Compacted> {
-        let found = self.collection(collection)?;
-        let writer = self.writer();
+        let (writer, found) = self.to_change(collection)?;
         let space = Space { dims, quant, ..found.space().as_ref().clone() };
         space.check()?;
         if !space.has_codes_of(&found.space()) {

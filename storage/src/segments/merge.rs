@@ -125,7 +125,7 @@ fn gather<'a>(
 }
 
 /// Publishes `made` in the place of segments: one batch, then the view. False, and `made` is given up, if one of them is
-/// no longer there.
+/// no longer there, or another collection has taken the place of theirs.
 ///
 /// Every row of `made` is a row of theirs; their rows that are not in `made` are gone, with their tombstones.
 pub(crate) fn replace(
@@ -138,7 +138,7 @@ pub(crate) fn replace(
     let view = collection.view();
     let is_source = |each: &&Sealed| sources.iter().any(|source| source.name() == each.name());
     let (old, kept): (Vec<&Sealed>, Vec<&Sealed>) = view.sealed().iter().partition(is_source);
-    if old.len() != sources.len() {
+    if old.len() != sources.len() || !store.is_current(collection) {
         made.into_iter().for_each(|made| draft::discard(&store.segments_dir(), made));
         return Ok(false);
     }

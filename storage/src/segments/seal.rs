@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::collection::Collection;
 use crate::disk::{self, Need};
 use crate::document::DocumentInfo;
@@ -38,8 +40,8 @@ impl Store {
     /// # Errors
     /// [`Error::DiskFull`](crate::Error::DiskFull) and errors of the disk.
     pub fn seal(&self, collection: &str, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
-        let collection = self.collection(collection)?;
         let sealing = self.sealing();
+        let collection = self.collection(collection)?;
         let sealed = seal(self, &collection, cancelled)?;
         drop(sealing);
         self.look_after(&collection);
@@ -56,16 +58,15 @@ impl Store {
         collection: &str,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<bool> {
-        let found = self.collection(collection)?;
-        let view = found.view();
+        let view = self.collection(collection)?.view();
         let is_first = view.sealed().is_empty();
         let n_cheap = if is_first { CHEAP_BEFORE_FIRST } else { CHEAP_TO_SCAN };
         let mut any = view.n_unsealed() > n_cheap && self.seal(collection, cancelled)?;
         // Held any longer, it would keep the files of merged segments.
         drop(view);
         {
-            let _writer = self.writer();
-            found.commit_lexicon();
+            let (_writer, collection) = self.to_change(collection)?;
+            collection.commit_lexicon();
         }
         loop {
             match self.merge(collection, cancelled) {
@@ -109,7 +110,7 @@ pub(crate) fn needed_bytes(collection: &Collection, runs: &[Arc<Run>]) -> u64 {
 }
 
 /// Puts a segment in the place of the unsealed rows that it was made of: one batch, then the view. False, and the segment is
-/// given up, if none of them is left.
+/// given up, if none of them is left, or another collection has taken the place of theirs.
 fn publish(
     store: &Store,
     writer: &mut Writer,
@@ -119,7 +120,7 @@ fn publish(
 ) -> Result<bool> {
     let first_row = |run: &Arc<Run>| run.rows().start;
     let Taken { moved, gone, left } = Taken::sort(taken, collection.view().unsealed(), first_row);
-    if moved.is_empty() {
+    if moved.is_empty() || !store.is_current(collection) {
         draft::discard(&store.segments_dir(), sealed);
         return Ok(false);
     }
@@ -158,9 +159,11 @@ fn publish(
 
 /// Puts unsealed rows and their documents into a draft. A document that is changed meanwhile is left out or as it was.
 fn gather(store: &Store, collection: &Collection, runs: &[Arc<Run>]) -> Result<Draft<'static>> {
-    // Row ids are never used twice, so the first one makes a seed that no other segment has had.
-    let seed = runs.first().map_or(0, |run| run.rows().start);
-    let mut draft = Draft::new(collection.space(), seed);
+    // Row ids are never used twice, so the first one and the collection make a seed that no other segment has had: two
+    // collections that hold the same do not share a file, which one of them would remove.
+    let first_row = runs.first().map_or(0, |run| run.rows().start);
+    let of = [&collection.number.to_le_bytes()[..], &first_row.to_le_bytes()].concat();
+    let mut draft = Draft::new(collection.space(), xxh3_64(&of));
     for run in runs {
         for (idx, (row, vector)) in run.iter().enumerate() {
             draft.push(row, vector, run.info(idx), run.fields()[idx].clone());

@@ -117,6 +117,8 @@ fn script() -> Vec<Operation> {
         Operation::Delete(vec![0, 8]),
         Operation::Compact,
         put(4..5, 5),
+        Operation::Reembed,
+        put(5..7, 6),
         Operation::Backup,
         Operation::Delete(vec![4]),
     ]
@@ -133,7 +135,9 @@ fn state_of(store: &Store, acked: u64) -> Option<u64> {
 
 /// Says after which operation `store` is, does those that are left, and says whatever fails.
 fn go_on(store: &Store, dir: &Path, acked: &mut u64) -> storage::Result<()> {
-    store.create(NOTES, &content::space())?;
+    if store.space(NOTES)?.is_none() {
+        store.create(NOTES, &content::space())?;
+    }
     match state_of(store, *acked) {
         Some(n_operations) => *acked = n_operations,
         None => say(&format!("wrong after {acked} operations, opened again")),

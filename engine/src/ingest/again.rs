@@ -1,0 +1,142 @@
+//! Texts that are kept, prepared for another model than the one they were cut for.
+//!
+//! Chunks stay as they were cut, each in its place: files need not be there, and a run over them finds them unchanged.
+//! Only a chunk that the other model cannot read at once, since its tokens are others or its window is smaller, is cut
+//! anew, by that model's tokens. Nothing is left out.
+
+use rayon::prelude::*;
+
+use super::chunk::{ChunkOptions, chunk};
+use super::examine::{PreparedChunk, chunk_hash, in_prompt};
+use super::extract::Extracted;
+use crate::embedder::Embedder;
+use crate::{Error, Result};
+
+/// A chunk as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Its text.
+    pub text: String,
+    /// Its bytes in the document.
+    pub range: std::ops::Range<u64>,
+    /// The page it begins on, if there are pages.
+    pub page: Option<u32>,
+    /// The headings above it, outermost first.
+    pub headings: Vec<String>,
+}
+
+/// The chunks of a document as `embedder` reads them, with the hashes that they would have had from the start; and how many
+/// of those given had to be cut.
+///
+/// # Errors
+/// [`Error::TooLong`] if the model's window has no room for a single character; as [`Embedder::tokenize`].
+pub fn again(
+    embedder: &Embedder,
+    title: Option<&str>,
+    chunks: Vec<Again>,
+) -> Result<(Vec<PreparedChunk>, usize)> {
+    let prepare = |chunk: Again| match in_prompt(embedder, title, &chunk.headings, &chunk.text) {
+        Ok((prompt, tokens)) => {
+            let Again { text, range, page, headings } = chunk;
+            let hash = chunk_hash(&prompt, &text);
+            Ok((vec![PreparedChunk { text, range, page, headings, hash, tokens }], 0))
+        }
+        Err(Error::TooLong { .. }) => Ok((cut(embedder, title, &chunk)?, 1)),
+        Err(error) => Err(error),
+    };
+    let prepared: Vec<(Vec<PreparedChunk>, usize)> =
+        chunks.into_par_iter().map(prepare).collect::<Result<_>>()?;
+    let n_cut = prepared.iter().map(|(_, n_cut)| n_cut).sum();
+    Ok((prepared.into_iter().flat_map(|(chunks, _)| chunks).collect(), n_cut))
+}
+
+/// Cuts a chunk into the longest pieces that fit, tried from half the window down.
+fn cut(embedder: &Embedder, title: Option<&str>, whole: &Again) -> Result<Vec<PreparedChunk>> {
+    let Again { text, range, page, headings } = whole;
+    let plain = Extracted::plain(text.as_str(), None);
+    let mut most = embedder.package().window / 2;
+    loop {
+        let pieces = chunk(&plain, &embedder.package().tokenizer, &ChunkOptions { tokens: most })?;
+        let prepared = pieces.into_iter().map(|piece| {
+            let text = &plain.text[piece.range.clone()];
+            let (prompt, tokens) = in_prompt(embedder, title, headings, text)?;
+            let at = |offset: usize| range.start + offset as u64;
+            Ok(PreparedChunk {
+                hash: chunk_hash(&prompt, text),
+                text: text.to_owned(),
+                range: at(piece.range.start)..at(piece.range.end),
+                page: *page,
+                headings: headings.clone(),
+                tokens,
+            })
+        });
+        match prepared.collect() {
+            Err(Error::TooLong { .. }) if most > 1 => most /= 2,
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chunk::ChunkOptions;
+    use super::super::examine::prepare;
+    use super::*;
+
+    fn kept(prepared: &PreparedChunk) -> Again {
+        let PreparedChunk { text, range, page, headings, .. } = prepared.clone();
+        Again { text, range, page, headings }
+    }
+
+    fn tiny() -> Embedder {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/reference/tiny/gqa");
+        Embedder::open(path).unwrap()
+    }
+
+    #[test]
+    fn chunks_that_fit_are_prepared_as_they_were_at_first() {
+        let embedder = Embedder::open("nano").unwrap();
+        let text = "The owner frees the memory. ".repeat(100);
+        let first = Extracted::plain(text, Some("Ownership".to_owned()));
+        let first = prepare(&first, &embedder, &ChunkOptions { tokens: 60 }).unwrap();
+        assert!(first.len() > 5);
+        let kept = first.iter().map(kept).collect();
+        let (again, n_cut) = again(&embedder, Some("Ownership"), kept).unwrap();
+        assert_eq!(n_cut, 0);
+        for (first, again) in first.iter().zip(&again) {
+            assert_eq!((&first.hash, &first.tokens), (&again.hash, &again.tokens));
+            assert_eq!((&first.text, &first.range), (&again.text, &again.range));
+        }
+        assert_eq!(first.len(), again.len());
+    }
+
+    #[test]
+    fn a_chunk_that_does_not_fit_is_cut_and_every_word_is_kept() {
+        // Of another tokenizer, in which nearly every character is a token of its own.
+        let embedder = tiny();
+        let text: String = (0..400).map(|n| format!("word {n} of a text. ")).collect();
+        let long = Again {
+            range: 1_000..1_000 + text.len() as u64,
+            text: text.clone(),
+            page: Some(3),
+            headings: vec!["a heading that is long ".repeat(40)],
+        };
+        let short = Again { text: "short".to_owned(), range: 0..5, ..long.clone() };
+        let chunks = vec![short.clone(), long, short];
+        let (prepared, n_cut) = again(&embedder, Some("Title"), chunks).unwrap();
+        assert_eq!(n_cut, 1);
+        assert_eq!((&*prepared[0].text, &*prepared[prepared.len() - 1].text), ("short", "short"));
+        let pieces = &prepared[1..prepared.len() - 1];
+        assert!(pieces.len() > 1);
+        let mut end = 1_000;
+        for piece in pieces {
+            let PreparedChunk { text: of_piece, range, page, tokens, .. } = piece;
+            let [from, to] = [range.start, range.end].map(|at| at as usize - 1_000);
+            assert_eq!((&text[from..to], *page), (of_piece.as_str(), Some(3)));
+            assert!(text[end - 1_000..from].trim().is_empty(), "nothing is left out");
+            assert!(tokens.ids.len() <= embedder.package().window && tokens.n_dropped == 0);
+            end = range.end as usize;
+        }
+        assert!(text[end - 1_000..].trim().is_empty());
+    }
+}
