@@ -45,7 +45,7 @@ pub use reembed::{Reembedded, Reembedding};
 pub use search::Search;
 pub use storage::index::mrl::Quant;
 pub use storage::{self, Answer, DocumentInfo, Fusion, Hit, Space, Status, StoredChunk, restore};
-pub use storage::{Compacted, Field, Filter, Finding, Links, Maintenance};
+pub use storage::{Compacted, Field, Filter, Finding, Links, Maintenance, Metric};
 pub use tune::{Evaluated, Tuned};
 
 /// A database: one directory, opened for writing by one process, and for reading by others beside it.
@@ -138,16 +138,27 @@ impl Database {
         Ok(Collection { access, embedder, precision, name, space, active })
     }
 
-    /// Opens a collection of vectors that no model of ours made, compared by cosine, or creates it:
-    /// [`add_vectors`](Collection::add_vectors) fills it, [`Search::vector`] asks it.
+    /// Opens a collection of vectors that no model of ours made, compared by `metric`, or creates it:
+    /// [`add_vectors`](Collection::add_vectors) fills it, [`Search::vector`] asks it. What a score is, is said
+    /// with the [`Metric`]s; with each of them higher is closer.
     ///
     /// # Errors
-    /// [`Error::Storage`], also if the collection exists with a model or another width.
-    pub fn collection_of_vectors(&self, name: &str, width: usize) -> Result<Collection> {
-        let space = Space::of_vectors(width);
-        if self.access.space(name)?.is_none_or(|known| !known.agrees_with(&space)) {
-            self.access.store()?.create(name, &space)?;
-        }
+    /// [`Error::Storage`], also if the collection exists with a model, another width or another metric.
+    pub fn collection_of_vectors(
+        &self,
+        name: &str,
+        width: usize,
+        metric: Metric,
+    ) -> Result<Collection> {
+        let known = self.access.space(name)?;
+        let space = match known.filter(|known| known.takes_vectors(width, metric)) {
+            Some(known) => known,
+            None => {
+                let space = Space::of_vectors(width, metric);
+                self.access.store()?.create(name, &space)?;
+                space
+            }
+        };
         let (access, name) = (self.access.clone(), name.to_owned());
         Ok(Collection {
             access,

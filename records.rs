@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use engine::ingest::{self, Embedded, PreparedChunk, Records, Stamp};
 use half::f16;
-use storage::Space;
+use storage::{Space, Vector};
 
 use crate::{Collection, Error, Result};
 
@@ -35,9 +35,8 @@ impl Records for Kept<'_> {
     fn vector(&mut self, hash: &[u8; 16]) -> Result<Option<Vec<f32>>> {
         let Some(&row) = self.rows.get(hash) else { return Ok(None) };
         // A repair leaves zeros where a vector is lost: it is embedded again.
-        let is_lost = |row: &Vec<f16>| row.iter().all(|value| *value == f16::ZERO);
-        let vector = self.store.vector(self.collection, row)?.filter(|row| !is_lost(row));
-        Ok(vector.map(|row| row.into_iter().map(f16::to_f32).collect()))
+        let vector = self.store.vector(self.collection, row)?.map(Vector::into_f32);
+        Ok(vector.filter(|row| row.iter().any(|value| *value != 0.0)))
     }
 
     fn keep(&mut self, documents: Vec<Embedded>) -> Result<()> {

@@ -10,8 +10,7 @@ use std::time::Instant;
 
 use engine::Embedder;
 use engine::ingest::{self, Again, PreparedChunk, Vectors};
-use half::f16;
-use storage::{Chunk, DocumentInfo, Finished, Store, StoredChunk, Successor};
+use storage::{Chunk, DocumentInfo, Finished, Store, StoredChunk, Successor, Vector};
 
 use crate::records::stored;
 use crate::{Collection, Error, Result, space_of};
@@ -222,8 +221,7 @@ impl<'a> Run<'a> {
         let Run { embedder, successor, rows, watch, cancelled, progress, done, .. } = self;
         let mut known = |hash: &[u8; 16]| -> Result<Option<Vec<f32>>> {
             let Some(&row) = rows.get(hash) else { return Ok(None) };
-            let vector = successor.vector(row)?;
-            Ok(vector.map(|row| row.into_iter().map(f16::to_f32).collect()))
+            Ok(successor.vector(row)?.map(Vector::into_f32))
         };
         let (before, n_before) = (*progress, (done.chunks_embedded, done.tokens_embedded));
         let chunks = documents.iter().flat_map(|(_, chunks)| chunks);

@@ -144,7 +144,7 @@ impl Search<'_> {
             Some(given) => {
                 let of = || "the query".to_owned();
                 self.request.vector = space
-                    .unit(&given)
+                    .asked(&given)
                     .map_err(|problem| storage::Error::Row { of: of(), problem })?;
             }
             None if !has_words => return Err(Error::EmptyQuery),

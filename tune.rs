@@ -262,7 +262,7 @@ fn documents(collection: &Collection) -> Result<Documents> {
     for info in collection.list()? {
         for row in info.first_row..info.first_row + u64::from(info.n_chunks) {
             let Some(vector) = store.vector(name, row)? else { continue };
-            let vector: Vec<f32> = vector.into_iter().map(half::f16::to_f32).collect();
+            let vector = vector.into_f32();
             let cut = mrl::quantise(&mrl::cut(&vector, dims));
             codes.extend(cut.codes.iter().map(|&code| f32::from(code)));
             full.extend(vector);

@@ -1,19 +1,19 @@
 //! Vectors of one's own: a collection without a model.
 
 use engine::ingest::Document;
-use half::f16;
 use storage::StoredChunk;
 
 use crate::{Collection, Error, Result};
 
 impl Collection {
     /// Adds vectors of one's own, with an id each or with a [`Document`] that has a text and metadata too;
-    /// one with a known id is replaced. They are scaled to unit length and kept in f16.
+    /// one with a known id is replaced. They are kept in f32 as they are, bit by bit; only collections that were made
+    /// before there were metrics scale them to unit length and keep f16.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
     /// let db = gemmule::Database::open(folder.path().join("colours.gemmule"))?;
-    /// let colours = db.collection_of_vectors("colours", 3)?;
+    /// let colours = db.collection_of_vectors("colours", 3, gemmule::Metric::Cosine)?;
     /// colours.add_vectors(["red", "green", "olive"], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])?;
     /// let answer = colours.search("").vector([0.1, 0.9, 0.0]).run()?;
     /// assert_eq!(answer.hits[0].document, "green");
@@ -22,7 +22,8 @@ impl Collection {
     ///
     /// # Errors
     /// [`Error::HasModel`] if a model makes this collection's vectors; [`Error::Unpaired`]; [`Error::Storage`]
-    /// names the row that has another width, is not finite or all zeros. Then none of them was added.
+    /// names the row that has another width, is not finite, has no direction where cosines are compared, or is too
+    /// long to be compared. Then none of them was added.
     pub fn add_vectors<D: Into<Document>, V: AsRef<[f32]>>(
         &self,
         ids: impl IntoIterator<Item = D>,
@@ -38,7 +39,7 @@ impl Collection {
             return Err(Error::Unpaired { n_ids: ids.len(), n_rows: rows.len() });
         }
         let given = |(row_idx, (document, row)): (usize, (Document, V))| {
-            let unit = self.space.unit(row.as_ref()).map_err(|problem| {
+            let vector = self.space.kept(row.as_ref()).map_err(|problem| {
                 let of = format!("row {row_idx} (document {:?})", document.id);
                 storage::Error::Row { of, problem }
             })?;
@@ -51,7 +52,7 @@ impl Collection {
                 page: None,
                 headings: Vec::new(),
                 n_tokens: 0,
-                vector: unit.into_iter().map(f16::from_f32).collect(),
+                vector,
             };
             Ok(storage::Document { id, source: None, title, meta, chunks: vec![chunk] })
         };
@@ -72,7 +73,7 @@ impl Collection {
             let vector = self.access.vector(&self.name, row)?.ok_or_else(|| {
                 storage::Error::Unreachable { collection: self.name.clone(), row }
             })?;
-            Ok((chunk, vector.into_iter().map(f16::to_f32).collect()))
+            Ok((chunk, vector.into_f32()))
         };
         (info.first_row..).zip(chunks).map(with_vector).collect()
     }

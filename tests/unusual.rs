@@ -1,6 +1,6 @@
 //! Ids, metadata, texts, vectors and numbers that nobody expects: the right answer, or an error that says what to do.
 
-use gemmule::{Collection, Database, Document, Fusion};
+use gemmule::{Collection, Database, Document, Fusion, Metric};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -11,7 +11,7 @@ const MAX_ID_BYTES: usize = 4096;
 fn vectors() -> (TempDir, Collection) {
     let place = tempfile::tempdir().unwrap();
     let db = Database::open(place.path().join("db")).unwrap();
-    (place, db.collection_of_vectors("rows", 3).unwrap())
+    (place, db.collection_of_vectors("rows", 3, Metric::Cosine).unwrap())
 }
 
 /// One vector, under an id.

@@ -8,7 +8,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use gemmule::engine::package::export::Dtype;
-use gemmule::{Filter, Fusion, Precision};
+use gemmule::{Filter, Fusion, Metric, Precision};
 
 /// Finds passages in your files by what they mean. One binary: no server, no network.
 #[derive(Debug, Parser)]
@@ -451,9 +451,9 @@ pub(crate) struct Import {
     /// A file of vectors.
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// How vectors are compared; cosine is all there is.
-    #[arg(long, value_name = "METRIC", default_value = "cosine", value_parser = metric)]
-    pub(crate) metric: String,
+    /// How vectors are compared: what a score is. Higher is closer with each of them.
+    #[arg(long, value_enum, value_name = "METRIC", default_value = "cosine")]
+    pub(crate) metric: MetricName,
 }
 
 /// Write the vectors of a collection to a file, in the order in which they were added.
@@ -652,12 +652,15 @@ pub(crate) struct BenchTrain {
     after_help = "Example: gemmule bench search --base rows.npy --queries questions.npy --dims 128"
 )]
 pub(crate) struct BenchSearch {
-    /// The rows: an npy file of float32 or float16 with a unit vector a row.
+    /// The rows: an npy file of float32 or float16 with a unit vector a row, or with --metric any vector.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) base: PathBuf,
     /// The queries, in the same form.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) queries: PathBuf,
+    /// Keep the rows in float32 as they are and compare them so; without it they are kept in float16.
+    #[arg(long, value_enum, value_name = "METRIC")]
+    pub(crate) metric: Option<MetricName>,
     /// The width that codes are cut to; the full width if it is not said.
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(crate) dims: Option<usize>,
@@ -674,6 +677,27 @@ pub(crate) struct BenchSearch {
     /// Threads that build, and that search at once; all processors if it is not said.
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(crate) threads: Option<usize>,
+}
+
+/// How given vectors are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MetricName {
+    /// The cosine of the angle between both.
+    Cosine,
+    /// Their dot product.
+    Dot,
+    /// Minus their Euclidean distance.
+    L2,
+}
+
+impl From<MetricName> for Metric {
+    fn from(name: MetricName) -> Metric {
+        match name {
+            MetricName::Cosine => Metric::Cosine,
+            MetricName::Dot => Metric::Dot,
+            MetricName::L2 => Metric::L2,
+        }
+    }
 }
 
 /// The form of weights and arithmetic.
@@ -720,19 +744,6 @@ pub(crate) struct Man {
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
-}
-
-/// Products of vectors whose lengths differ would be wrong: rows are kept at unit length.
-fn metric(text: &str) -> Result<String, String> {
-    match text {
-        "cosine" => Ok(text.to_owned()),
-        "dot" | "l2" => {
-            Err("rows are kept at unit length, where dot and l2 order as cosine does; of \
-                             vectors with other lengths they cannot be had yet"
-                .to_owned())
-        }
-        _ => Err("it is cosine".to_owned()),
-    }
 }
 
 /// The text of a filter, once it is known to be one.

@@ -6,9 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use half::f16;
-
-use crate::score::dot_f16;
+use crate::form::{Form, Target, Values};
 
 /// A candidate of a top-k list; the greatest is the worst, so that a max-heap gives up the worst.
 struct Ranked<R> {
@@ -86,21 +84,25 @@ impl<R: Ord + Copy> Best<R> {
 /// The score is that of [`Segment::search`](crate::Segment::search), so both lists can be merged.
 ///
 /// # Panics
-/// If a row is not as wide as the query.
-pub fn scan<'a>(
-    rows: impl Iterator<Item = (u64, &'a [f16])>,
+/// If a row is not of this form, or not as wide as the query.
+pub fn scan<'a, R: Into<Values<'a>>>(
+    rows: impl Iterator<Item = (u64, R)>,
+    form: Form,
     query: &[f32],
     k: usize,
 ) -> Vec<(u64, f32)> {
+    let target = Target::new(query, form);
     let mut best = Best::new(k);
     for (id, row) in rows {
-        best.offer(id, dot_f16(row, query));
+        best.offer(id, target.score(row.into()));
     }
     best.into_sorted()
 }
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
 
     fn best(k: usize, scores: &[f32]) -> Vec<(usize, f32)> {
@@ -132,7 +134,7 @@ mod tests {
             [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]].map(|row| row.map(f16::from_f32)).to_vec();
         let ids = [7u64, 8, 9];
         let rows = rows.iter().map(|row| &row[..]);
-        let found = scan(ids.into_iter().zip(rows), &[0.0, 1.0], 2);
+        let found = scan(ids.into_iter().zip(rows), Form::Unit, &[0.0, 1.0], 2);
         assert_eq!(found[0], (8, 1.0));
         assert_eq!(found[1].0, 9);
     }

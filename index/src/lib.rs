@@ -15,12 +15,14 @@
 //!   [`Segment`] reads it where it lies; the layout is in `SEGMENT.md`.
 //! - [`scan`] scores rows that are not in a segment yet, with the same score.
 //!
-//! A score is a dot product: higher is closer, everywhere. It is always the full-width product of a
-//! row kept in f16 and a query in f32; the cut codes only choose which rows are scored.
+//! Higher is closer, everywhere. A score is that of the full-width row as it is kept: the dot product of a
+//! row of unit length in f16 and a query in f32, or, of rows that were given and are kept in f32, what
+//! their [`Metric`] says. Codes only choose which rows are scored.
 
 mod binary;
 mod error;
 mod exact;
+mod form;
 mod graph;
 pub mod mrl;
 mod query;
@@ -31,6 +33,7 @@ mod segment;
 pub use binary::BINARY_DIMS_MIN;
 pub use error::{Part, SegmentError};
 pub use exact::scan;
+pub use form::{Form, Metric, Values, Vector};
 pub use graph::{EF_CONSTRUCTION, EF_DEFAULT, M};
 pub use query::{Found, Plan, Query, RECALL_TARGET, RowId, Scored, Search, Shape};
 pub use row_set::RowSet;

@@ -10,9 +10,8 @@
 
 use std::fmt;
 
-use half::f16;
-
 use crate::binary::BINARY_DIMS_MIN;
+use crate::form::{Form, Metric};
 
 /// The largest magnitude of a code.
 const CODE_MAX: f32 = 127.0;
@@ -29,6 +28,11 @@ pub enum Quant {
 }
 
 impl Quant {
+    /// Whether rows of this form have codes of this kind: bits know nothing of lengths.
+    pub fn takes_form(self, form: Form) -> bool {
+        self == Quant::Int8 || matches!(form, Form::Unit | Form::Given(Metric::Cosine))
+    }
+
     /// Whether rows cut to `dims` numbers have codes of this kind.
     pub fn takes(self, dims: usize) -> bool {
         match self {
@@ -78,22 +82,20 @@ pub fn quantise(cut: &[f32]) -> Codes {
     Codes { codes, scale }
 }
 
-/// Cuts, renormalises and quantises a row kept in f16; `cut` is scratch. Returns the scale that makes
-/// the codes a unit vector, 0 if they are zero.
+/// Scales a cut row to unit length and quantises it. Returns the scale that makes the codes a unit vector, 0
+/// if they are zero.
 ///
 /// With the scale of [`quantise`] rounding makes some rows a little longer than others, and among rows
 /// that are nearly equal the longest would be the closest to all of them, itself or not. A graph of such
 /// rows falls apart: to most of them nobody links. Of unit vectors each is closest to itself.
-pub(crate) fn encode_row(row: &[f16], cut: &mut Vec<f32>, codes: &mut [i8]) -> f32 {
-    cut.clear();
-    cut.extend(row[..codes.len()].iter().map(|x| x.to_f32()));
+pub(crate) fn encode_cut(cut: &mut [f32], codes: &mut [i8]) -> f32 {
     normalise(cut);
     quantise_into(cut, codes);
     let squares: u64 = codes.iter().map(|code| u64::from(code.unsigned_abs()).pow(2)).sum();
     if squares == 0 { 0.0 } else { (1.0 / (squares as f64).sqrt()) as f32 }
 }
 
-fn quantise_into(cut: &[f32], codes: &mut [i8]) -> f32 {
+pub(crate) fn quantise_into(cut: &[f32], codes: &mut [i8]) -> f32 {
     let largest = cut.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     let scale = largest / CODE_MAX;
     // A subnormal scale has lost its precision, and a row holding NaN or infinity has no codes.
@@ -107,7 +109,7 @@ fn quantise_into(cut: &[f32], codes: &mut [i8]) -> f32 {
     scale
 }
 
-fn normalise(x: &mut [f32]) {
+pub(crate) fn normalise(x: &mut [f32]) {
     // In f64 no square of a finite f32 overflows or vanishes.
     let norm = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     if norm.is_finite() && norm > 0.0 {
@@ -162,9 +164,8 @@ mod tests {
     #[test]
     fn the_codes_of_a_row_are_a_unit_vector() {
         let encode = |row: &[f32], dims: usize| {
-            let row: Vec<f16> = row.iter().map(|x| f16::from_f32(*x)).collect();
             let mut codes = vec![1; dims];
-            let scale = encode_row(&row, &mut Vec::new(), &mut codes);
+            let scale = encode_cut(&mut row[..dims].to_vec(), &mut codes);
             (codes, scale)
         };
         let (codes, scale) = encode(&[0.3, -0.4, 0.1, 9.0], 3);

@@ -1,7 +1,9 @@
 //! What is asked and what is answered: a prepared query, the way to search, hits.
 
+use crate::form::{Form, Target};
 use crate::mrl;
 use crate::score::QueryCodes;
+use crate::segment::Estimate;
 
 /// The position of a row inside its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,34 +18,58 @@ pub struct Shape {
     pub dims: usize,
 }
 
-/// A query prepared for one [`Shape`].
+/// A query prepared for one [`Shape`] of rows of unit length, or for one segment.
 #[derive(Clone, Debug)]
 pub struct Query {
-    full: Vec<f32>,    // [full]
-    cut: Vec<f32>,     // [dims], unit length
+    target: Target,    // [full]
+    cut: Vec<f32>,     // [dims], unit length; empty where lengths count
     codes: QueryCodes, // [dims]
+    estimate: Estimate,
 }
 
 impl Query {
-    /// Prepares a query: the full-width vector is kept as given, its cut is renormalised and quantised.
+    /// Prepares a query for rows of unit length, whatever their segment: the full-width vector is kept as
+    /// given, its cut is renormalised and quantised. [`Segment::query`](crate::Segment::query) prepares one
+    /// for any segment.
     ///
     /// # Panics
     /// If `dims` is 0 or larger than `full.len()`.
     pub fn new(full: &[f32], dims: usize) -> Query {
+        Query::of_unit(full, dims, Form::Unit)
+    }
+
+    pub(crate) fn of_unit(full: &[f32], dims: usize, form: Form) -> Query {
         assert!(dims > 0, "a query has at least one dimension");
         let cut = mrl::cut(full, dims);
         let codes = QueryCodes::new(mrl::quantise(&cut));
-        Query { full: full.to_vec(), cut, codes }
+        Query { cut, ..Query::of_codes(full, form, codes, Estimate::Same) }
+    }
+
+    pub(crate) fn of_codes(
+        full: &[f32],
+        form: Form,
+        codes: QueryCodes,
+        estimate: Estimate,
+    ) -> Query {
+        Query { target: Target::new(full, form), cut: Vec::new(), codes, estimate }
     }
 
     /// The widths this query was prepared for.
     pub fn shape(&self) -> Shape {
-        Shape { full: self.full.len(), dims: self.codes.len() }
+        Shape { full: self.full().len(), dims: self.codes.len() }
     }
 
     /// The full-width vector, `[full]`.
     pub fn full(&self) -> &[f32] {
-        &self.full
+        self.target.full()
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(crate) fn estimate(&self) -> Estimate {
+        self.estimate
     }
 
     /// Its first numbers at unit length, `[dims]`.
@@ -61,8 +87,9 @@ impl Query {
 pub struct Scored {
     /// The row's position in its segment.
     pub row: RowId,
-    /// Dot product of the f16 row and the f32 query, accumulated in f32. Higher is closer. A product
-    /// that is not a number counts as negative infinity.
+    /// Of a row of unit length the dot product of the f16 row and the f32 query, accumulated in f32; of a
+    /// given row what its [`Metric`](crate::Metric) says. Higher is closer. A score that is not a number counts
+    /// as negative infinity.
     pub score: f32,
 }
 

@@ -19,7 +19,6 @@ use crate::search::request::Request;
 use crate::search::view::{Answer, View};
 use crate::segments::bitmap::{BLOCK_ROWS, Bitmap};
 use crate::space::Space;
-use crate::write::check_vector;
 
 /// The payload of a collection's record, in this order.
 #[derive(Encode, Decode)]
@@ -99,7 +98,8 @@ impl Collection {
             return Err(self.is_of_another_space(asked));
         }
         if request.asks_vector() {
-            check_vector(request.vector.iter().copied(), space.full_width)
+            space
+                .check(request.vector.iter().copied())
                 .map_err(|problem| Error::Row { of: "the query".to_owned(), problem })?;
         }
         if !(0.0..=1.0).contains(&request.diversity) {

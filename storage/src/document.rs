@@ -83,8 +83,8 @@ pub struct Chunk {
     pub headings: Vec<String>,
     /// Tokens of the model in the text.
     pub n_tokens: u32,
-    /// The unit vector. `[full_width]`
-    pub vector: Vec<half::f16>,
+    /// Its vector as the collection's space keeps it ([`Space::kept`](crate::Space::kept)). `[full_width]`
+    pub vector: index::Vector,
 }
 
 /// A stored document without its chunks.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use index::{BINARY_DIMS_MIN, SegmentError};
+use index::{BINARY_DIMS_MIN, Metric, SegmentError};
 
 use crate::space::Space;
 
@@ -193,6 +193,11 @@ pub enum Error {
         /// Code width asked for.
         dims: usize,
     },
+    /// Vectors are compared by a metric for which codes of a bit each know too little: nothing of lengths.
+    Lengths {
+        /// The metric.
+        metric: Metric,
+    },
     /// A document cannot be stored as it is.
     Document {
         /// Its id (the start of it, if long).
@@ -238,6 +243,13 @@ pub enum RowProblem {
     },
     /// It has no direction: all its values are 0.
     Zero,
+    /// It is so long that scores of this metric could be beyond what a float32 can hold.
+    TooLong {
+        /// How the collection's vectors are compared.
+        metric: Metric,
+    },
+    /// It is kept in f16 and the collection keeps f32, or the other way round.
+    Kept,
 }
 
 impl Error {
@@ -265,6 +277,7 @@ impl Error {
                 | Error::LinkTooLarge { .. }
                 | Error::NoLink { .. }
                 | Error::Width { .. }
+                | Error::Lengths { .. }
                 | Error::Narrow { .. }
                 | Error::Document { .. }
                 | Error::Filter { .. }
@@ -360,6 +373,10 @@ impl Error {
                 f,
                 "{dims} values are too few for binary codes: take at least {BINARY_DIMS_MIN}, or int8 codes"
             ),
+            Error::Lengths { metric } => write!(
+                f,
+                "vectors compared by {metric} have no binary codes, which know nothing of lengths: take int8"
+            ),
             Error::Document { id, problem } => {
                 write!(f, "document {id:?} cannot be stored: {problem}")
             }
@@ -382,6 +399,16 @@ impl Error {
                 RowProblem::Zero => {
                     write!(f, "the vector of {of} is all zeros: it has no cosine with anything")
                 }
+                RowProblem::TooLong { metric } => write!(
+                    f,
+                    "the vector of {of} is longer than {:e}, the most that {metric} can compare: scale all \
+                     vectors down",
+                    metric.length_max()
+                ),
+                RowProblem::Kept => write!(
+                    f,
+                    "the vector of {of} is not kept as those of its collection: make it by the space's `kept`"
+                ),
                 RowProblem::NotFinite { position } => {
                     write!(f, "the vector of {of} holds no finite number at position {position}")
                 }

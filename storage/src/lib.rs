@@ -52,7 +52,7 @@ pub use backup::restore;
 pub use document::{Chunk, ContentStamps, Document, DocumentInfo, Source, StoredChunk};
 pub use error::{Error, Result, RowProblem};
 pub use filter::{Field, Filter, FilterError, Place};
-pub use index::{self, SegmentStats};
+pub use index::{self, Metric, SegmentStats, Vector};
 pub use lexicon::Lexicon;
 pub use link::{Link, Links};
 pub use maintenance::Maintenance;

@@ -6,13 +6,14 @@
 use std::ops::Range;
 
 use bincode::{Decode, Encode};
-use half::f16;
+use index::{Form, Values, Vector};
 
 use crate::document::{Chunk, StoredChunk};
 use crate::error::{Error, Result};
 use crate::filter::fields::Fields;
 use crate::records::key::Key;
 use crate::records::record;
+use crate::space::Space;
 
 /// What is kept beside a vector, in this order.
 #[derive(Encode, Decode)]
@@ -68,31 +69,37 @@ pub(crate) fn hash_of(info: &[u8]) -> &[u8; 16] {
 }
 
 /// A checksum (crc32) of all that is kept of a row: its id, its vector as kept, its encoded information.
-pub(crate) fn sum(row: u64, vector: &[f16], info: &[u8]) -> u32 {
+pub(crate) fn sum(row: u64, vector: Values<'_>, info: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&row.to_le_bytes());
-    vector.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
+    hasher.update(vector.bytes());
     hasher.update(info);
     hasher.finalize()
 }
 
-/// The payload of a row's record: the information, then the vector as little-endian f16.
-pub(crate) fn encode_row(info: &[u8], vector: &[f16]) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(info.len() + 2 * vector.len());
-    payload.extend(info);
-    payload.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
-    payload
+/// The payload of a row's record: the information, then the vector as it is kept, little endian.
+pub(crate) fn encode_row(info: &[u8], vector: Values<'_>) -> Vec<u8> {
+    [info, vector.bytes()].concat()
 }
 
 /// Splits the payload of a row's record into information and vector.
-pub(crate) fn decode_row(key: &Key, payload: &[u8], width: usize) -> Result<(Vec<u8>, Vec<f16>)> {
-    let Some((info, vector)) =
-        payload.len().checked_sub(2 * width).and_then(|at| payload.split_at_checked(at))
-    else {
+pub(crate) fn decode_row(key: &Key, payload: &[u8], space: &Space) -> Result<(Vec<u8>, Vector)> {
+    let found = payload.len().checked_sub(space.row_bytes());
+    let Some((info, vector)) = found.and_then(|at| payload.split_at_checked(at)) else {
+        let width = space.full_width;
         return Err(Error::corrupt(key, format!("no vector of width {width} fits in it")));
     };
-    let (values, _) = vector.as_chunks::<2>();
-    Ok((info.to_vec(), values.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect()))
+    let vector = match space.form() {
+        Form::Unit => {
+            let (values, _) = vector.as_chunks();
+            values.iter().map(|bytes| half::f16::from_le_bytes(*bytes)).collect()
+        }
+        Form::Given(_) => {
+            let (values, _) = vector.as_chunks();
+            Vector::F32(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        }
+    };
+    Ok((info.to_vec(), vector))
 }
 
 /// Consecutive rows of one document that are not yet in a segment, in memory.
@@ -102,20 +109,27 @@ pub(crate) fn decode_row(key: &Key, payload: &[u8], width: usize) -> Result<(Vec
 pub(crate) struct Run {
     first_row: u64,
     width: usize,
-    vectors: Vec<f16>,     // [n_rows, width]
+    form: Form,
+    vectors: Vector,       // [n_rows, width]
     infos: Vec<u8>,        // one after the other
     info_ends: Vec<usize>, // [n_rows]
     fields: Vec<Fields>,   // [n_rows], once described
 }
 
 impl Run {
-    pub(crate) fn new(first_row: u64, width: usize) -> Run {
-        let (vectors, infos, info_ends) = (Vec::new(), Vec::new(), Vec::new());
-        Run { first_row, width, vectors, infos, info_ends, fields: Vec::new() }
+    pub(crate) fn new(first_row: u64, space: &Space) -> Run {
+        let (form, width) = (space.form(), space.full_width);
+        let (vectors, infos, info_ends) = (Vector::empty(form), Vec::new(), Vec::new());
+        Run { first_row, width, form, vectors, infos, info_ends, fields: Vec::new() }
+    }
+
+    /// How its vectors are kept and compared.
+    pub(crate) fn form(&self) -> Form {
+        self.form
     }
 
     /// Appends the next row.
-    pub(crate) fn push(&mut self, info: &[u8], vector: &[f16]) {
+    pub(crate) fn push(&mut self, info: &[u8], vector: Values<'_>) {
         assert_eq!(vector.len(), self.width);
         self.vectors.extend(vector);
         self.infos.extend(info);
@@ -142,8 +156,8 @@ impl Run {
     }
 
     /// The vector of the run's row number `idx`.
-    pub(crate) fn vector(&self, idx: usize) -> &[f16] {
-        &self.vectors[idx * self.width..][..self.width]
+    pub(crate) fn vector(&self, idx: usize) -> Values<'_> {
+        self.vectors.values().row(idx, self.width)
     }
 
     /// The encoded information of the run's row number `idx`.
@@ -162,7 +176,7 @@ impl Run {
     }
 
     /// Each row with its id and vector.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[f16])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Values<'_>)> {
         self.rows().zip((0..self.len()).map(|idx| self.vector(idx)))
     }
 }

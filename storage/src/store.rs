@@ -7,8 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
-use half::f16;
-use index::Segment;
+use index::{Segment, Vector};
 
 use crate::collection::{self, Collection, Ledger};
 use crate::document::{DocumentInfo, StoredChunk};
@@ -190,7 +189,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::NoCollection`].
-    pub fn vector(&self, collection: &str, row: u64) -> Result<Option<Vec<f16>>> {
+    pub fn vector(&self, collection: &str, row: u64) -> Result<Option<Vector>> {
         Ok(self.collection(collection)?.view().vector(row))
     }
 

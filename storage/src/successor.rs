@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 
-use half::f16;
+use index::Vector;
 
 use crate::collection::{self, Change, Collection, CollectionRecord, Ledger};
 use crate::disk::{self, Need};
@@ -77,7 +77,7 @@ impl Store {
     /// [`Error::Superseded`] if the collection is in this space; [`Error::DiskFull`] if there is no room for its rows a
     /// second time; errors of the disk.
     pub fn begin_successor(&self, collection: &str, space: &Space) -> Result<Successor<'_>> {
-        space.check()?;
+        space.check_codes()?;
         let (mut writer, collection) = self.to_change(collection)?;
         if !(collection.space().has_model() && space.has_model()) {
             return Err(Error::Given { collection: collection.name.clone() });
@@ -246,7 +246,7 @@ impl Successor<'_> {
     ///
     /// # Errors
     /// [`Error::Superseded`].
-    pub fn vector(&self, row: u64) -> Result<Option<Vec<f16>>> {
+    pub fn vector(&self, row: u64) -> Result<Option<Vector>> {
         Ok(self.find()?.1.view().vector(row))
     }
 

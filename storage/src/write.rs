@@ -35,7 +35,7 @@ impl Store {
     /// [`Error::Name`], [`Error::Width`], [`Error::Narrow`]; [`Error::Space`] if it exists in another space; errors of the disk.
     pub fn create(&self, collection: &str, space: &Space) -> Result<()> {
         check_name(collection)?;
-        space.check()?;
+        space.check_codes()?;
         let mut writer = self.writer();
         if let Some(existing) = self.find(collection) {
             if existing.space().agrees_with(space) && existing.space().has_codes_of(space) {
@@ -144,11 +144,11 @@ impl Store {
             change.retire(self.tree(), collection, ledger, &old)?;
         }
         change.batch.put(&Key::document(number, &info.id), &info.encode()?);
-        let mut run = Run::new(change.next_row, collection.space().full_width);
+        let mut run = Run::new(change.next_row, &collection.space());
         let mut words = Vec::new();
         for (chunk_idx, (chunk, row)) in chunks.iter().zip(change.next_row..).enumerate() {
             let row_info = row::encode_info(&info.id, chunk_idx as u32, chunk);
-            let payload = row::encode_row(&row_info, &chunk.vector);
+            let payload = row::encode_row(&row_info, chunk.vector.values());
             if payload.len() > MAX_PAYLOAD_BYTES {
                 let problem = format!(
                     "chunk {chunk_idx} has {} bytes, {MAX_PAYLOAD_BYTES} is the most",
@@ -157,7 +157,7 @@ impl Store {
                 return Err(Error::Document { id: shorten(&info.id), problem });
             }
             change.batch.put(&Key::Row { collection: number, row }, &payload);
-            run.push(&row_info, &chunk.vector);
+            run.push(&row_info, chunk.vector.values());
             let title = info.title.as_deref();
             words.push(Arc::new(RowWords::new(row, title, &chunk.headings, &chunk.text)));
         }
@@ -343,8 +343,7 @@ fn check_document(document: &Document, space: &Space) -> Result<()> {
 /// Checks the vectors of a document's chunks.
 pub(crate) fn check_chunks(id: &str, chunks: &[Chunk], space: &Space) -> Result<()> {
     for (chunk_idx, chunk) in chunks.iter().enumerate() {
-        let values = chunk.vector.iter().map(|value| value.to_f32());
-        check_vector(values, space.full_width).map_err(|problem| {
+        space.check_kept(chunk.vector.values()).map_err(|problem| {
             let of = format!("chunk {chunk_idx} of document {:?}", shorten(id));
             Error::Row { of, problem }
         })?;
@@ -354,14 +353,13 @@ pub(crate) fn check_chunks(id: &str, chunks: &[Chunk], space: &Space) -> Result<
 
 /// Checks that a vector is as wide as its space and finite.
 pub(crate) fn check_vector(
-    values: impl ExactSizeIterator<Item = f32>,
+    mut values: impl ExactSizeIterator<Item = f32>,
     expected: usize,
 ) -> Result<(), RowProblem> {
     let found = values.len();
     if found != expected {
         return Err(RowProblem::Width { found, expected });
     }
-    let mut values = values;
     match values.position(|value| !value.is_finite()) {
         Some(position) => Err(RowProblem::NotFinite { position }),
         None => Ok(()),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use half::f16;
 use serde_json::json;
 use storage::index::mrl::Quant;
-use storage::{Chunk, Document, Maintenance, Source, Space, Store, StoredChunk, Successor};
+use storage::index::{self, Form};
+use storage::{Chunk, Document, Maintenance, Metric, Source, Space, Store, StoredChunk, Successor};
 
 /// Wide enough for codes of a bit a number.
 pub(crate) const WIDTH: usize = 72;
@@ -30,14 +31,14 @@ pub(crate) fn other_space() -> Space {
 
 /// A chunk of [`space`] as it is in [`other_space`].
 pub(crate) fn to_other(mut chunk: Chunk) -> Chunk {
-    chunk.vector.rotate_left(1);
+    numbers_of(&mut chunk.vector).rotate_left(1);
     chunk.hash[15] ^= 1;
     chunk
 }
 
 /// The way back.
 pub(crate) fn from_other(mut chunk: Chunk) -> Chunk {
-    chunk.vector.rotate_right(1);
+    numbers_of(&mut chunk.vector).rotate_right(1);
     chunk.hash[15] ^= 1;
     chunk
 }
@@ -74,6 +75,20 @@ pub(crate) fn reembed<'a>(
         assert!(successor.put(&[(info, chunks)])?[0].is_some());
     }
     Ok((successor, ids))
+}
+
+/// The document as one whose vectors were given: of lengths that differ, in f32.
+pub(crate) fn given(document: Document, form: Form) -> Document {
+    let as_given = |mut chunk: Chunk| {
+        if form != Form::Unit {
+            let factor = [0.125, 1.0, 8.0][usize::from(chunk.hash[0]) % 3];
+            let numbers = chunk.vector.values().iter().map(|x| x * factor);
+            chunk.vector = storage::Vector::F32(numbers.collect());
+        }
+        chunk
+    };
+    let chunks = document.chunks.into_iter().map(as_given).collect();
+    Document { chunks, ..document }
 }
 
 /// A stream of numbers that follows from its seed (splitmix64).
@@ -133,6 +148,31 @@ fn chunk(seed: u64, numbers: &mut Numbers) -> Chunk {
         headings: vec!["One".to_owned(), format!("Two \u{e9} {seed}")],
         n_tokens: n_words as u32,
         vector,
+    }
+}
+
+/// The numbers of a vector that is kept in f16.
+pub(crate) fn numbers_of(vector: &mut storage::Vector) -> &mut Vec<f16> {
+    let storage::Vector::F16(numbers) = vector else { panic!("a vector in f32") };
+    numbers
+}
+
+/// The score of a vector, obviously.
+pub(crate) fn score(vector: &storage::Vector, query: &[f32], form: Form) -> f32 {
+    match (vector, form) {
+        (storage::Vector::F16(row), Form::Unit) => index::score::dot_f16(row, query),
+        (storage::Vector::F32(row), Form::Given(metric)) => {
+            let pairs = || row.iter().zip(query).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+            let dot: f64 = pairs().map(|(a, b)| a * b).sum();
+            let lengths = pairs().fold((0.0, 0.0), |(a, b), (x, y)| (a + x * x, b + y * y));
+            let scored = match metric {
+                Metric::Dot => dot,
+                Metric::L2 => -pairs().map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt(),
+                Metric::Cosine => dot / (lengths.0 * lengths.1).sqrt(),
+            };
+            scored as f32
+        }
+        _ => panic!("a vector of another form"),
     }
 }
 

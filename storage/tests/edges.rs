@@ -112,7 +112,7 @@ fn ten_thousand_equal_rows_are_sealed_merged_filtered_and_found() {
     let store = Store::open(dir.path()).unwrap();
     store.maintain(false);
     store.create(NOTES, &content::space()).unwrap();
-    let vector: Vec<f16> = content::unit_vector(1).into_iter().map(f16::from_f32).collect();
+    let vector: storage::Vector = content::unit_vector(1).into_iter().map(f16::from_f32).collect();
     let chunk = Chunk {
         text: "the same".to_owned(),
         hash: [1; 16],
@@ -164,7 +164,7 @@ fn vectors_of_zeros_score_zero_and_disturb_nobody() {
     for number in 0..12 {
         let mut document = content::document(number, 1);
         for chunk in document.chunks.iter_mut().skip(1) {
-            chunk.vector = vec![f16::ZERO; WIDTH];
+            chunk.vector = vec![f16::ZERO; WIDTH].into();
         }
         n_rows += document.chunks.len();
         store.put(NOTES, &[document]).unwrap();

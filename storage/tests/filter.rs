@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use storage::index::Form;
 use storage::{Document, Filter, Request, Source, Store};
 use tempfile::TempDir;
 
@@ -114,7 +115,7 @@ impl Model {
         for put in self.documents.values() {
             for (idx, chunk) in put.0.chunks.iter().enumerate().filter(|(idx, _)| passes(put, *idx))
             {
-                rows.push((put.1 + idx as u64, index::score::dot_f16(&chunk.vector, query)));
+                rows.push((put.1 + idx as u64, content::score(&chunk.vector, query, Form::Unit)));
             }
         }
         rows.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use storage::index::BINARY_DIMS_MIN;
 use storage::index::mrl::Quant;
+use storage::index::{BINARY_DIMS_MIN, Form};
 use storage::{
-    ContentStamps, Document, DocumentInfo, Filter, Finished, Fusion, Hit, Maintenance, Ranked,
-    Reader, Request, Store, StoredChunk,
+    ContentStamps, Document, DocumentInfo, Filter, Finished, Fusion, Hit, Maintenance, Metric,
+    Ranked, Reader, Request, Space, Store, StoredChunk,
 };
 use tempfile::TempDir;
 
@@ -71,6 +71,8 @@ fn operation() -> impl Strategy<Value = Operation> {
 /// What the store should hold: each document, and the row its chunks start at.
 #[derive(Default)]
 pub(crate) struct Model {
+    /// How its vectors are kept and compared.
+    form: Form,
     documents: BTreeMap<String, (Document, u64)>,
     stamps: BTreeMap<String, ContentStamps>,
     next_row: u64,
@@ -110,7 +112,7 @@ impl Model {
         if self.is_other {
             document.chunks = document.chunks.into_iter().map(content::to_other).collect();
         }
-        document
+        content::given(document, self.form)
     }
 
     /// Builds these documents in the space that the collection is not in.
@@ -267,7 +269,7 @@ impl Model {
             for ((chunk, stored), row) in
                 document.chunks.iter().zip(stored_chunks(document)).zip(*first_row..)
             {
-                let score = index::score::dot_f16(&chunk.vector, query);
+                let score = content::score(&chunk.vector, query, self.form);
                 let (before, after) = (Vec::new(), Vec::new());
                 let document = document.id.clone();
                 let (vector, text) = (None, None);
@@ -417,8 +419,14 @@ pub(crate) fn check_compact(store: &Store, dir: &Path) {
     panic!("{} files of {} segments", n_files(), collection.segments.len());
 }
 
+/// The space of a model, or of given vectors of each metric.
+fn space() -> impl Strategy<Value = Space> {
+    let given = prop::sample::select(Metric::ALL.to_vec());
+    prop_oneof![Just(content::space()), given.prop_map(|metric| Space::of_vectors(WIDTH, metric))]
+}
+
 /// Does operations one after the other; with maintenance that is always at work, or none.
-fn run(operations: &[Operation], maintenance: bool) {
+fn run(space: &Space, operations: &[Operation], maintenance: bool) {
     let how = || match maintenance {
         true => content::busy(),
         false => Maintenance::from(false),
@@ -427,11 +435,16 @@ fn run(operations: &[Operation], maintenance: bool) {
     let (path, copy) = (dir.path().join("db"), dir.path().join("copy"));
     let mut store = Store::open(&path).unwrap();
     store.maintain(how());
-    store.create(NOTES, &content::space()).unwrap();
+    store.create(NOTES, space).unwrap();
     let reader = Reader::open(&path).unwrap();
-    let mut model = Model::default();
+    let form = space.form();
+    let mut model = Model { form, ..Model::default() };
     let mut n_sealed = 0;
     for operation in operations {
+        // There is no model that makes given vectors, so none that makes others of their texts.
+        if form != Form::Unit && matches!(operation, Operation::Reembed(..) | Operation::GiveUp) {
+            continue;
+        }
         match operation {
             Operation::Put(documents) => {
                 // Of several with one id the last counts, and its place is where it stands.
@@ -472,7 +485,12 @@ fn run(operations: &[Operation], maintenance: bool) {
                 check_compact(&store, &path);
             }
             Operation::Reindex(dims, quant, stops) => {
-                store.reindex(NOTES, *dims, *quant, &|| *stops).unwrap();
+                let reindexed = store.reindex(NOTES, *dims, *quant, &|| *stops);
+                if !quant.takes_form(form) {
+                    assert!(reindexed.unwrap_err().is_invalid_input());
+                    continue;
+                }
+                reindexed.unwrap();
                 let space = store.space(NOTES).unwrap().unwrap();
                 assert_eq!((space.dims, space.quant), (*dims, *quant));
                 if !stops {
@@ -547,35 +565,39 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_agrees_with_a_map(operations in prop::collection::vec(operation(), 1..20)) {
-        run(&operations, false);
+    fn the_store_agrees_with_a_map(
+        space in space(),
+        operations in prop::collection::vec(operation(), 1..20),
+    ) {
+        run(&space, &operations, false);
     }
 
     #[test]
     fn the_store_agrees_with_a_map_while_maintenance_is_at_work(
+        space in space(),
         operations in prop::collection::vec(operation(), 1..20),
     ) {
-        run(&operations, true);
+        run(&space, &operations, true);
     }
 }
 
 #[test]
 fn a_document_replaced_before_and_after_sealing_is_found_once() {
     let put = |version| Operation::Put(vec![(3, version), (4, version)]);
-    run(
-        &[
-            put(1),
-            put(2),
-            Operation::Seal,
-            put(3),
-            Operation::Reopen,
-            Operation::Seal,
-            Operation::Delete(vec![3, 3]),
-            Operation::Reopen,
-            put(4),
-        ],
-        false,
-    );
+    let operations = [
+        put(1),
+        put(2),
+        Operation::Seal,
+        put(3),
+        Operation::Reopen,
+        Operation::Seal,
+        Operation::Delete(vec![3, 3]),
+        Operation::Reopen,
+        put(4),
+    ];
+    run(&content::space(), &operations, false);
+    let given = Metric::ALL.map(|metric| Space::of_vectors(WIDTH, metric));
+    given.iter().for_each(|space| run(space, &operations, false));
 }
 
 #[test]
@@ -609,12 +631,13 @@ fn bad_input_is_refused_and_named_and_nothing_is_written() {
         assert_eq!(store.documents(NOTES).unwrap(), []);
         error.to_string()
     };
-    let message = refused(&|d| d.chunks[1].vector[5] = half::f16::NAN);
+    let message = refused(&|d| content::numbers_of(&mut d.chunks[1].vector)[5] = half::f16::NAN);
     assert!(message.contains("chunk 1") && message.contains("position 5"), "{message}");
-    let message = refused(&|d| d.chunks[0].vector[0] = half::f16::INFINITY);
+    let message =
+        refused(&|d| content::numbers_of(&mut d.chunks[0].vector)[0] = half::f16::INFINITY);
     assert!(message.contains("position 0"), "{message}");
     let message = refused(&|d| {
-        d.chunks[1].vector.pop();
+        content::numbers_of(&mut d.chunks[1].vector).pop();
     });
     assert!(message.contains("71 values") && message.contains("has 72"), "{message}");
     assert!(refused(&|d| d.id.clear()).contains("empty"));

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use half::f16;
 use storage::{
-    Chunk, Document, Error, Finished, Fusion, Link, Reader, Request, Space, Store, SuccessorStatus,
+    Chunk, Document, Error, Finished, Fusion, Link, Metric, Reader, Request, Space, Store,
+    SuccessorStatus,
 };
 use tempfile::TempDir;
 
@@ -18,7 +20,7 @@ fn narrow() -> Space {
 
 /// A chunk as it is in the narrow space.
 fn narrowed(mut chunk: Chunk) -> Chunk {
-    chunk.vector.truncate(8);
+    chunk.vector = chunk.vector.into_f32().into_iter().take(8).map(f16::from_f32).collect();
     chunk
 }
 
@@ -224,7 +226,7 @@ fn what_is_given_up_gives_its_room_back_and_a_third_space_begins_anew() {
 fn vectors_that_were_given_cannot_be_made_anew() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    store.create(NOTES, &Space::of_vectors(32)).unwrap();
+    store.create(NOTES, &Space::of_vectors(32, Metric::Cosine)).unwrap();
     let error = store.begin_successor(NOTES, &content::space()).unwrap_err();
     assert!(matches!(error, Error::Given { .. }), "{error}");
 }

@@ -61,38 +61,78 @@ fn ask(place: &Place, collection: &str, vector: &[f32]) -> Value {
     place.json(&args)["hits"].clone()
 }
 
-/// The ids and cosines of the ten closest rows, in f64.
-fn closest(query: &[f32]) -> Vec<(String, f64)> {
+/// The ids and scores of the ten closest rows, in f64.
+fn closest(metric: &str, query: &[f32]) -> Vec<(String, f64)> {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
     };
-    let cosine = |row: &[f32]| dot(row, query) / (dot(row, row) * dot(query, query)).sqrt();
-    let mut all: Vec<_> = rows().into_iter().map(|(id, row)| (id, cosine(&row))).collect();
+    let score = |row: &[f32]| match metric {
+        "dot" => dot(row, query),
+        "l2" => {
+            let squares =
+                row.iter().zip(query).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+            -squares.sum::<f64>().sqrt()
+        }
+        _ => dot(row, query) / (dot(row, row) * dot(query, query)).sqrt(),
+    };
+    let mut all: Vec<_> = rows().into_iter().map(|(id, row)| (id, score(&row))).collect();
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
     all.truncate(10);
     all
 }
 
 #[test]
-fn rows_of_every_format_are_found_by_their_cosine() {
+fn rows_of_every_format_are_found_by_their_metric() {
     let place = with_rows();
-    for format in ["npy", "fvecs", "jsonl"] {
+    for (format, metric) in [("npy", "cosine"), ("fvecs", "dot"), ("jsonl", "l2")] {
         let file = format!("rows.{format}");
-        let told = place.json(&["import", &file, "--collection", format]);
+        let args = ["import", &file, "--collection", format, "--metric", metric];
+        let told = place.json(&args);
         assert_eq!((&told["rows"], &told["width"]), (&300.into(), &WIDTH.into()));
         for query in [rows()[3].1.clone(), vec![1e-6, 2e-6, 0.0, 0.0, -1e-6, 0.0]] {
             let hits = ask(&place, format, &query);
-            let expected = closest(&query);
+            let expected = closest(metric, &query);
             assert_eq!(hits.as_array().unwrap().len(), 10);
-            for (hit, (id, cosine)) in hits.as_array().unwrap().iter().zip(expected) {
+            for (hit, (id, expected)) in hits.as_array().unwrap().iter().zip(expected) {
                 let score = hit["score"].as_f64().unwrap();
-                // Rows are kept in f16.
-                assert!((score - cosine).abs() < 2e-3, "{hit}, expected {id} at {cosine}");
+                let error = (score - expected).abs();
+                assert!(error <= 1e-6 * expected.abs(), "{hit}, expected {id} at {expected}");
             }
         }
-        let best = &ask(&place, format, &rows()[3].1)[0];
-        assert_eq!(best["id"], "the zebra#0", "{best}");
+        if metric != "dot" {
+            let best = &ask(&place, format, &rows()[3].1)[0];
+            assert_eq!(best["id"], "the zebra#0", "{best}");
+        }
+        // Into every format and back: not a bit differs from what was given.
+        for out in ["out.npy", "out.fvecs", "out.jsonl"] {
+            place.json(&["export", out, "--collection", format]);
+        }
+        let read = |name: &str| std::fs::read(place.path().join(name)).unwrap();
+        let (_, given): (Vec<String>, Vec<Vec<f32>>) = rows().into_iter().unzip();
+        let numbers = |npy: Vec<u8>| npy[npy.len() - 4 * 300 * WIDTH..].to_vec();
+        assert_eq!(numbers(read("out.npy")), numbers(npy(&given)));
+        assert_eq!(read("out.fvecs"), fvecs(&given));
+        let lines = String::from_utf8(read("out.jsonl")).unwrap();
+        for (line, row) in lines.lines().zip(&given) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let vector: Vec<f32> = serde_json::from_value(line["vector"].clone()).unwrap();
+            assert!(vector.iter().zip(row).all(|(a, b)| a.to_bits() == b.to_bits()), "{line}");
+        }
     }
+}
+
+#[test]
+fn a_collection_keeps_its_metric_and_shows_it() {
+    let place = with_rows();
+    place.json(&["import", "rows.npy", "--metric", "l2"]);
+    let ran = place.run(&["import", "rows.npy", "--metric", "dot"]);
+    ran.expect_error(1, &["compared by l2", "compared by dot"]);
+    place.json(&["import", "rows.npy", "--metric", "l2"]);
+    assert_eq!(place.json(&["status"])["collections"][0]["metric"], "l2");
+    assert!(place.run(&["status"]).stdout.contains("compared by l2"));
+    place.write("far.jsonl", "{\"id\":\"a\",\"vector\":[1e38,0,0,0,0,0]}\n");
+    let ran = place.run(&["import", "far.jsonl", "--metric", "l2"]);
+    ran.expect_error(1, &["line 1", "1e37", "scale"]);
 }
 
 #[test]
@@ -149,7 +189,10 @@ fn vectors_of_a_model_can_be_taken_elsewhere() {
     for (before, after) in
         before["hits"].as_array().unwrap().iter().zip(after["hits"].as_array().unwrap())
     {
-        assert_eq!((&before["score"], &before["text"]), (&after["score"], &after["text"]));
+        // A cosine now: rows of a model are of unit length but for rounding.
+        let scores = [before, after].map(|hit| hit["score"].as_f64().unwrap());
+        assert!((scores[0] - scores[1]).abs() < 1e-3, "{before}, {after}");
+        assert_eq!(before["text"], after["text"]);
     }
     // Words beside the vector: both count.
     let both = place.json(&["search", "laser printer", "--vector", "query.json"]);
@@ -182,11 +225,8 @@ fn a_collection_without_a_model_says_so() {
     assert_eq!(status["collections"][0]["model"], "none");
     assert!(status["collections"][0]["fingerprint"].is_null());
     assert!(place.run(&["status"]).stdout.contains("vectors were given"));
-    for metric in ["dot", "l2", "cosign"] {
-        let args = ["import", "rows.npy", "--metric", metric, "--collection", "other"];
-        let ran = place.run(&args);
-        assert!(ran.code == Some(2) && ran.stderr.contains("cosine"), "{ran:?}");
-    }
+    let ran = place.run(&["import", "rows.npy", "--metric", "cosign", "--collection", "other"]);
+    assert!(ran.code == Some(2) && ran.stderr.contains("cosine"), "{ran:?}");
     // Another width, and a collection of a model.
     place.write("wide.fvecs", fvecs(&[vec![1.0; 7]]));
     place.run(&["import", "wide.fvecs"]).expect_error(1, &["width 6", "width 7"]);

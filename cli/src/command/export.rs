@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use gemmule::Document;
+use gemmule::storage::index::Form;
 use serde_json::json;
 
 use super::open_collection;
@@ -20,6 +21,11 @@ pub(crate) fn run(global: &Global, flags: &Export, output: &mut Output) -> anyho
     documents.sort_by_key(|document| document.first_row);
     let n_rows = documents.iter().map(|document| document.n_chunks as usize).sum();
     let width = collection.space().full_width;
+    // What a repair leaves in the place of a vector: in f16 zeros, in f32, where these are a vector too, NaN.
+    let is_lost = |vector: &[f32]| match collection.space().form() {
+        Form::Unit => vector.iter().all(|x| *x == 0.0),
+        Form::Given(_) => vector.iter().any(|x| x.is_nan()),
+    };
     let mut writer = Writer::create(&flags.file, n_rows, width)?;
     for info in documents {
         for (chunk, vector) in collection.vectors(&info.id)? {
@@ -27,10 +33,10 @@ pub(crate) fn run(global: &Global, flags: &Export, output: &mut Output) -> anyho
                 1 => info.id.clone(),
                 _ => ids::of_chunk(&info.id, chunk.chunk_idx),
             };
-            if vector.iter().all(|x| *x == 0.0) {
+            if is_lost(&vector) {
                 bail!(
-                    "{id} has lost its vector, which a repair leaves as zeros: run `index` to bring it \
-                     back, or delete it"
+                    "{id} has lost its vector, which a repair found damaged: run `index` or `import` to bring \
+                     it back, or delete it"
                 );
             }
             let (title, meta) = (info.title.clone(), info.meta.clone());

@@ -21,7 +21,7 @@ pub(crate) fn run(global: &Global, flags: &Import, output: &mut Output) -> anyho
     // The file is read twice: nothing is added of one that is damaged, however large it is.
     let (n_rows, width) = check(flags)?;
     let db = Database::open(&global.db)?;
-    let collection = db.collection_of_vectors(&global.collection, width)?;
+    let collection = db.collection_of_vectors(&global.collection, width, flags.metric.into())?;
     let mut reader = Reader::open(&flags.file)?;
     let mut n_added = 0;
     while n_added < n_rows {
@@ -69,9 +69,10 @@ fn check(flags: &Import) -> anyhow::Result<(usize, usize)> {
         if document.id.is_empty() {
             bail!("{}: its id is empty", doing());
         }
-        let space = space.get_or_insert_with(|| Space::of_vectors(vector.len()));
+        let space =
+            space.get_or_insert_with(|| Space::of_vectors(vector.len(), flags.metric.into()));
         space
-            .unit(&vector)
+            .asked(&vector)
             .map_err(|problem| {
                 let of = format!("document {:?}", document.id);
                 gemmule::Error::from(gemmule::storage::Error::Row { of, problem })

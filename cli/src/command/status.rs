@@ -74,6 +74,7 @@ fn to_json(status: &Status) -> Value {
         json!({
             "name": collection.name,
             "model": collection.space.model,
+            "metric": collection.space.metric().map(|metric| metric.to_string()),
             "fingerprint": collection.space.has_model().then(|| short(&collection.space.fingerprint)),
             "precision": precision(collection).map(Precision::name),
             "full_width": collection.space.full_width,
@@ -145,8 +146,10 @@ fn print(status: &Status, output: &mut Output) -> anyhow::Result<()> {
                 "  precision  {}",
                 precision(collection).map_or("none: the model cannot be opened", Precision::name)
             ))?;
-        } else {
-            output.line("  model      none: its vectors were given, and are compared by cosine")?;
+        } else if let Some(metric) = space.metric() {
+            output.line(format_args!(
+                "  model      none: its vectors were given, and are compared by {metric}"
+            ))?;
         }
         output.line(format_args!(
             "  width      {}, searched by {} codes of {}",

@@ -25,8 +25,8 @@ struct CodeDistance<'a>(CodeRows<'a>);
 
 impl Distance<u32> for CodeDistance<'_> {
     fn eval(&self, a: &[u32], b: &[u32]) -> f32 {
-        // `max` also turns a NaN into 0; scales are finite, so there is none.
-        (1.0 - self.0.score_pair(a[0], b[0])).max(0.0)
+        // `max` also turns a NaN into 0; scales and biases are finite, so there is none.
+        (self.0.score_max() - self.0.score_pair(a[0], b[0])).max(0.0)
     }
 }
 

@@ -70,8 +70,8 @@ fn winding_line(n: usize) -> (Vec<i8>, Vec<f32>) {
     let at = |i: usize| half::f16::from_f32(number(i) / (1u64 << 23) as f32 - 1.0);
     let mut codes = vec![0; n * DIMS];
     let rows = codes.chunks_exact_mut(DIMS).enumerate().map(|(i, codes)| {
-        let row: Vec<half::f16> = (DIMS * i..DIMS * (i + 1)).map(at).collect();
-        mrl::encode_row(&row, &mut Vec::new(), codes)
+        let mut row: Vec<f32> = (DIMS * i..DIMS * (i + 1)).map(|i| at(i).to_f32()).collect();
+        mrl::encode_cut(&mut row, codes)
     });
     let scales = rows.collect();
     (codes, scales)

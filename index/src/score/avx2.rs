@@ -9,6 +9,7 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::bits::PLANES;
+use super::wide::{self, Sum};
 
 /// Proof that this processor has AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
@@ -27,6 +28,11 @@ impl Avx2 {
         unsafe { dot_f16(row, query) }
     }
 
+    pub(super) fn sum_f32(self, what: Sum, row: &[f32], query: &[f64]) -> [f64; 2] {
+        // SAFETY: `self` proves that the processor has the features the function is compiled for.
+        unsafe { sum_f32(what, row, query) }
+    }
+
     /// The dot products of four rows with a query.
     pub(super) fn dot_i8_x4(self, rows: [&[i8]; 4], query: &[i8]) -> [i32; 4] {
         // SAFETY: `self` proves that the processor has the features the function is compiled for.
@@ -38,6 +44,11 @@ impl Avx2 {
         // SAFETY: `self` proves that the processor has the features the function is compiled for.
         rows.map(|row| unsafe { dot_bits(row, planes) })
     }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn sum_f32(what: Sum, row: &[f32], query: &[f64]) -> [f64; 2] {
+    wide::sum(what, row, query)
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

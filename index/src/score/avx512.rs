@@ -11,6 +11,7 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::bits::PLANES;
+use super::wide::{self, Sum};
 
 /// Bytes in a line of the cache.
 const LINE_BYTES: usize = 64;
@@ -31,6 +32,11 @@ impl Avx512 {
     pub(super) fn dot_f16(self, row: &[f16], query: &[f32]) -> f32 {
         // SAFETY: `self` proves that the processor has the features the function is compiled for.
         unsafe { dot_f16(row, query) }
+    }
+
+    pub(super) fn sum_f32(self, what: Sum, row: &[f32], query: &[f64]) -> [f64; 2] {
+        // SAFETY: `self` proves that the processor has the features the function is compiled for.
+        unsafe { sum_f32(what, row, query) }
     }
 
     /// The dot products of four rows with a query whose codes add up to `query_sum`.
@@ -56,6 +62,11 @@ impl Popcount {
         // SAFETY: `self` proves that the processor has the features the function is compiled for.
         unsafe { dot_bits_x4(rows, planes) }
     }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn sum_f32(what: Sum, row: &[f32], query: &[f64]) -> [f64; 2] {
+    wide::sum(what, row, query)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

@@ -1,4 +1,4 @@
-//! Dot products over rows: f32, int8, bits, and f16 rows against an f32 query.
+//! Dot products over rows: f32, int8, bits, and f16 rows against an f32 query; sums over f32 rows in f64.
 //!
 //! [`scalar`] is the definition; everything else is tested against it. One pair of f32 or int8 rows
 //! goes to simsimd. Where its grain or its precision is wrong the code is ours: simsimd accumulates
@@ -17,6 +17,7 @@ mod avx2;
 mod avx512;
 mod bits;
 mod portable;
+mod wide;
 
 use std::sync::OnceLock;
 
@@ -26,6 +27,7 @@ use simsimd::SpatialSimilarity;
 use crate::mrl::Codes;
 
 pub(crate) use bits::{BitQuery, BitRows, N_EXTRA_WORDS, words_of};
+pub(crate) use wide::Sum;
 
 /// How many rows ahead of the one being scored are asked from memory.
 const PREFETCH_ROWS: usize = 16;
@@ -94,6 +96,26 @@ fn dot_f16_on(isa: Isa, row: &[f16], query: &[f32]) -> f32 {
     }
 }
 
+/// Sums over an f32 row and an f64 query, in f64. Within `n * 2^-52` of the sum of all terms' magnitudes of
+/// [`scalar::sum_f32`].
+///
+/// # Panics
+/// If the lengths differ.
+pub(crate) fn sum_f32(what: Sum, row: &[f32], query: &[f64]) -> [f64; 2] {
+    assert_eq!(row.len(), query.len(), "rows of unequal width");
+    sum_f32_on(isa(), what, row, query)
+}
+
+fn sum_f32_on(isa: Isa, what: Sum, row: &[f32], query: &[f64]) -> [f64; 2] {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(isa) => isa.sum_f32(what, row, query),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(isa) => isa.sum_f32(what, row, query),
+        Isa::Portable => wide::sum(what, row, query),
+    }
+}
+
 /// The codes of a query, their sum and their scale.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct QueryCodes {
@@ -101,12 +123,19 @@ pub(crate) struct QueryCodes {
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "AVX-512 wants it"))]
     sum: i32,
     scale: f32,
+    /// What the bias of a row is multiplied by, and what is added then.
+    weight: f32,
+    shift: f32,
 }
 
 impl QueryCodes {
     pub(crate) fn new(codes: Codes) -> Self {
+        QueryCodes::with_bias(codes, 0.0, 0.0)
+    }
+
+    pub(crate) fn with_bias(codes: Codes, weight: f32, shift: f32) -> Self {
         let sum = codes.codes.iter().map(|code| i32::from(*code)).sum();
-        QueryCodes { codes: codes.codes, sum, scale: codes.scale }
+        QueryCodes { codes: codes.codes, sum, scale: codes.scale, weight, shift }
     }
 
     /// Becomes the codes of a row, in place.
@@ -116,6 +145,11 @@ impl QueryCodes {
         self.codes.extend_from_slice(codes);
         self.sum = codes.iter().map(|code| i32::from(*code)).sum();
         self.scale = rows.scales[idx as usize];
+        (self.weight, self.shift) = match rows.biases {
+            Biases::None => (0.0, 0.0),
+            Biases::Added(biases) => (1.0, biases[idx as usize]),
+            Biases::Lifted(lifts) => (lifts[idx as usize], 0.0),
+        };
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -123,18 +157,52 @@ impl QueryCodes {
     }
 }
 
-/// Rows of int8 codes, each with its scale.
+/// What the product of two rows' codes lacks to be their score, a number a row.
+#[derive(Clone, Copy)]
+pub(crate) enum Biases<'a> {
+    /// Nothing: the score is the product.
+    None,
+    /// Minus half of the squared length of its codes. With both added the score of two rows is minus half of
+    /// their squared distance.
+    Added(&'a [f32]), // [n_rows]
+    /// One more number of each, which makes its codes a unit vector: the product of both is added.
+    Lifted(&'a [f32]), // [n_rows]
+}
+
+impl<'a> Biases<'a> {
+    fn all(self) -> &'a [f32] {
+        match self {
+            Biases::None => &[],
+            Biases::Added(biases) | Biases::Lifted(biases) => biases,
+        }
+    }
+}
+
+/// Rows of int8 codes, each with its scale and, for some metrics, its bias.
 #[derive(Clone, Copy)]
 pub(crate) struct CodeRows<'a> {
     codes: &'a [i8],   // [n_rows, dims]
     scales: &'a [f32], // [n_rows]
+    biases: Biases<'a>,
     dims: usize,
 }
 
 impl<'a> CodeRows<'a> {
     pub(crate) fn new(codes: &'a [i8], scales: &'a [f32], dims: usize) -> Self {
         assert_eq!(codes.len(), scales.len() * dims, "codes and scales of unequal count");
-        CodeRows { codes, scales, dims }
+        CodeRows { codes, scales, biases: Biases::None, dims }
+    }
+
+    /// The same rows with biases.
+    pub(crate) fn with_biases(self, biases: Biases<'a>) -> Self {
+        let n_biases = biases.all().len();
+        assert!(n_biases == self.len() || matches!(biases, Biases::None), "a bias for each row");
+        CodeRows { biases, ..self }
+    }
+
+    /// The highest score that two rows can have: that of a row with itself.
+    pub(crate) fn score_max(&self) -> f32 {
+        if matches!(self.biases, Biases::Added(_)) { 0.0 } else { 1.0 }
     }
 
     /// The number of rows.
@@ -157,10 +225,23 @@ impl<'a> CodeRows<'a> {
         &self.codes[idx as usize * self.dims..][..self.dims]
     }
 
-    /// The int8 score of two rows: the exact dot product of their codes, times both scales.
+    /// The scale of a row's codes, and its bias, 0 if there are none.
+    pub(crate) fn scale_and_bias(&self, idx: u32) -> (f32, f32) {
+        let bias = self.biases.all().get(idx as usize).copied();
+        (self.scales[idx as usize], bias.unwrap_or(0.0))
+    }
+
+    /// The int8 score of two rows: the exact dot product of their codes, times both scales, and what their
+    /// biases say.
     pub(crate) fn score_pair(&self, a: u32, b: u32) -> f32 {
         let scale = self.scales[a as usize] * self.scales[b as usize];
-        dot_i8(self.codes(a), self.codes(b)) as f32 * scale
+        let product = dot_i8(self.codes(a), self.codes(b)) as f32 * scale;
+        let bias = |biases: &[f32]| (biases[a as usize], biases[b as usize]);
+        match self.biases {
+            Biases::None => product,
+            Biases::Added(biases) => product + (bias(biases).0 + bias(biases).1),
+            Biases::Lifted(lifts) => product + bias(lifts).0 * bias(lifts).1,
+        }
     }
 
     /// Asks the memory for a row's codes and scale.
@@ -168,6 +249,9 @@ impl<'a> CodeRows<'a> {
     fn prefetch(&self, idx: u32) {
         prefetch(self.codes(idx));
         prefetch(std::slice::from_ref(&self.scales[idx as usize]));
+        if let Some(bias) = self.biases.all().get(idx as usize) {
+            prefetch(std::slice::from_ref(bias));
+        }
     }
 
     /// Puts the int8 score of each row of `idxs` into `scores`, in the same order.
@@ -192,6 +276,12 @@ impl<'a> CodeRows<'a> {
             );
         }
         scores.truncate(idxs.len());
+        let biases = self.biases.all();
+        if !biases.is_empty() {
+            for (score, idx) in scores.iter_mut().zip(idxs) {
+                *score += biases[*idx as usize] * query.weight + query.shift;
+            }
+        }
     }
 }
 

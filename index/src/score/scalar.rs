@@ -2,6 +2,8 @@
 
 use half::f16;
 
+use super::Sum;
+
 /// Dot product of two f32 rows; a longer one is cut to the shorter.
 pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
@@ -21,4 +23,22 @@ pub fn dot_f16(row: &[f16], query: &[f32]) -> f32 {
 pub fn dot_bits(row: &[u64], levels: &[i8]) -> i32 {
     let bits = row.iter().flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1));
     bits.zip(levels).filter(|(is_set, _)| *is_set).map(|(_, level)| i32::from(*level)).sum()
+}
+
+/// Sums over an f32 row and an f64 query, in f64; a longer one is cut to the shorter.
+#[cfg_attr(not(test), expect(dead_code, reason = "the twin of the fast sums, in tests"))]
+pub(crate) fn sum_f32(what: Sum, row: &[f32], query: &[f64]) -> [f64; 2] {
+    let mut sums = [0.0; 2];
+    for (a, b) in row.iter().zip(query) {
+        let a = f64::from(*a);
+        match what {
+            Sum::Products => sums[0] += a * b,
+            Sum::Distances => sums[0] += (a - b) * (a - b),
+            Sum::ProductsAndSquares => {
+                sums[0] += a * b;
+                sums[1] += a * a;
+            }
+        }
+    }
+    sums
 }

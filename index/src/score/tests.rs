@@ -242,3 +242,58 @@ fn a_pair_scores_alike_from_both_sides() {
     let rows = CodeRows::new(&codes, &[0.01, 0.02], 33);
     assert_eq!(rows.score_pair(0, 1), rows.score_pair(1, 0));
 }
+
+#[test]
+fn sums_in_f64_of_every_instruction_set_are_within_the_bound_of_the_scalar_ones() {
+    for n in LENGTHS.chain([768, 769]) {
+        let (row, query) = (numbers(13, n), numbers(14, n));
+        let query: Vec<f64> = query.into_iter().map(|x| f64::from(x) * 1e30).collect();
+        for what in [Sum::Products, Sum::Distances, Sum::ProductsAndSquares] {
+            let expected = scalar::sum_f32(what, &row, &query);
+            // Of magnitudes, so that nothing cancels.
+            let magnitudes: Vec<f32> = row.iter().map(|x| -x.abs()).collect();
+            let positive: Vec<f64> = query.iter().map(|x| x.abs()).collect();
+            let largest = scalar::sum_f32(what, &magnitudes, &positive);
+            for (name, isa) in isas() {
+                let found = sum_f32_on(isa, what, &row, &query);
+                for which in 0..2 {
+                    let error = (found[which] - expected[which]).abs();
+                    let bound = n as f64 * f64::EPSILON * largest[which].abs();
+                    assert!(error <= bound, "{name}, {n} numbers, {what:?}: {error} > {bound}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn with_biases_rows_score_by_distance_or_as_unit_vectors() {
+    let codes = codes(15, 3 * 20);
+    let scales = [0.01, 0.02, 0.005];
+    let row = |n: usize| codes[n * 20..][..20].iter().map(move |c| f32::from(*c) * scales[n]);
+    let squared = |n: usize| row(n).map(|x| x * x).sum::<f32>();
+    let halves: Vec<f32> = (0..3).map(|n| -squared(n) / 2.0).collect();
+    let lifts = [0.25, 0.5, 0.75];
+    let rows = CodeRows::new(&codes, &scales, 20);
+    for biases in [Biases::Added(&halves), Biases::Lifted(&lifts)] {
+        let rows = rows.with_biases(biases);
+        let (mut query, mut scores) = (QueryCodes::default(), Vec::new());
+        for a in 0..3 {
+            query.set(rows, a);
+            rows.score_many(&[0, 1, 2], &query, &mut scores);
+            for b in 0..3u32 {
+                let (x, y) = (row(a as usize), row(b as usize));
+                let expected = match biases {
+                    Biases::Lifted(lifts) => {
+                        x.zip(y).map(|(x, y)| x * y).sum::<f32>()
+                            + lifts[a as usize] * lifts[b as usize]
+                    }
+                    _ => -x.zip(y).map(|(x, y)| (x - y) * (x - y)).sum::<f32>() / 2.0,
+                };
+                let found = scores[b as usize];
+                assert_eq!(found, rows.score_pair(a, b));
+                assert!((found - expected).abs() <= 1e-4, "{found} for {expected}");
+            }
+        }
+    }
+}

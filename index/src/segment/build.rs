@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
-use half::f16;
-
 use super::built::Built;
+use super::coding::Coding;
+use super::curve::Rows;
 use super::format;
 use super::nodes::{Coded, Nodes};
 use super::{MAX_ROWS, MAX_WIDTH, Segment};
 use crate::binary::BINARY_DIMS_MIN;
 use crate::error::{Part, SegmentError};
+use crate::form::{Form, Values, Vector};
 use crate::graph::{self, Donor, M};
 use crate::mrl::Quant;
 use crate::query::{RowId, Shape};
@@ -27,9 +28,10 @@ const DONOR_DEAD: usize = 32;
 pub struct SegmentBuilder<'a> {
     pub(super) shape: Shape,
     pub(super) quant: Quant,
+    pub(super) form: Form,
     pub(super) seed: u64,
     pub(super) ids: Vec<u64>,
-    fresh: Vec<f16>, // [fresh rows, full]
+    fresh: Vector, // [fresh rows, full]
     runs: Vec<Run<'a>>,
     pub(super) sections: Vec<(Part, Vec<u8>)>,
 }
@@ -50,19 +52,22 @@ impl<'a> Run<'a> {
     }
 
     /// The rows as kept, in as few slices as there are ranges; `fresh` are all fresh rows.
-    fn slices<'s>(&'s self, fresh: &'s [f16], full: usize) -> impl Iterator<Item = &'s [f16]> {
-        let all = self.source.map_or(fresh, |segment| segment.part(format::ROWS));
-        self.rows.iter().map(move |rows| &all[rows.start as usize * full..rows.end as usize * full])
+    fn slices<'s>(&'s self, fresh: Values<'s>, full: usize) -> impl Iterator<Item = Values<'s>> {
+        let all = self.source.map_or(fresh, Segment::rows);
+        let of = move |rows: &Range<u32>| {
+            all.range(rows.start as usize * full..rows.end as usize * full)
+        };
+        self.rows.iter().map(of)
     }
 
     /// Codes and graph of the source, if they can be taken over.
-    fn coded(&self, shape: Shape) -> Option<Coded<'a>> {
-        Coded::of(self.source?, shape)
+    fn coded(&self, shape: Shape, coding: &Coding<'_>) -> Option<Coded<'a>> {
+        Coded::of(self.source?, shape, coding)
     }
 }
 
 impl<'a> SegmentBuilder<'a> {
-    /// Begins a segment. `seed` decides the order in which nodes enter the graph and the layers they
+    /// Begins a segment of rows of unit length. `seed` decides the order in which nodes enter the graph and the layers they
     /// are in, nothing else: rows often come sorted by document, and a graph grown cluster by cluster
     /// is a worse one.
     ///
@@ -71,8 +76,9 @@ impl<'a> SegmentBuilder<'a> {
     pub fn new(shape: Shape, seed: u64) -> Self {
         assert!((1..=shape.full).contains(&shape.dims), "codes are cut to 1..=full numbers");
         assert!(shape.full <= MAX_WIDTH, "rows have at most {MAX_WIDTH} numbers");
-        let (ids, fresh, runs, sections) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        SegmentBuilder { shape, quant: Quant::default(), seed, ids, fresh, runs, sections }
+        let (ids, runs, sections) = (Vec::new(), Vec::new(), Vec::new());
+        let (form, quant) = (Form::Unit, Quant::default());
+        SegmentBuilder { shape, quant, form, seed, ids, fresh: Vector::empty(form), runs, sections }
     }
 
     /// Says what codes keep of a number; int8 unless told otherwise. The graph is the same with either.
@@ -87,18 +93,30 @@ impl<'a> SegmentBuilder<'a> {
         self
     }
 
+    /// Says how rows are kept and compared: of unit length unless told otherwise.
+    ///
+    /// # Panics
+    /// If there are rows already.
+    #[must_use]
+    pub fn form(self, form: Form) -> Self {
+        assert!(self.ids.is_empty(), "rows of another form");
+        SegmentBuilder { form, fresh: Vector::empty(form), ..self }
+    }
+
     /// Adds a fresh row at full width, as it is to be kept.
     ///
     /// # Panics
-    /// If the id is not above the one before, the row not `full` wide, or there are [`MAX_ROWS`].
-    pub fn push(&mut self, row_id: u64, row: &[f16]) {
+    /// If the id is not above the one before, the row not `full` wide or of another form, or there are
+    /// [`MAX_ROWS`].
+    pub fn push<'r>(&mut self, row_id: u64, row: impl Into<Values<'r>>) {
+        let row = row.into();
         assert!(self.ids.last().is_none_or(|last| *last < row_id), "row ids ascend");
         assert_eq!(row.len(), self.shape.full, "a row of another width");
         assert!(self.ids.len() < MAX_ROWS, "a segment has at most {MAX_ROWS} rows");
         let first_row = self.ids.len();
-        let at = (self.fresh.len() / self.shape.full) as u32;
+        let at = (self.fresh.values().len() / self.shape.full) as u32;
         self.ids.push(row_id);
-        self.fresh.extend_from_slice(row);
+        self.fresh.extend(row);
         match self.runs.last_mut() {
             Some(Run { source: None, rows, .. }) => rows[0].end += 1,
             _ => {
@@ -111,14 +129,15 @@ impl<'a> SegmentBuilder<'a> {
     /// Adds the rows of another segment that are `live`, or all of them. They are read where they lie,
     /// now and until the new segment is written.
     ///
-    /// Its graph and int8 codes are taken over if `dims` is the same and they are sound, else made anew.
-    /// Of binary codes the rows are coded again: with other rows the mean is another.
+    /// Its graph and int8 codes are taken over if `dims` is the same and they are sound, else made anew. For dot
+    /// and l2 they are also made anew if all rows together are spread in another way than the source's. Of
+    /// binary codes the rows are coded again: with other rows the mean is another.
     ///
     /// # Errors
     /// If its ids or rows are damaged; then nothing is added. All of them are read to find out.
     ///
     /// # Panics
-    /// If its rows have another `full`, `live` another number of rows, its first live id is not above
+    /// If its rows have another `full` or form, `live` another number of rows, its first live id is not above
     /// the last one given, or there would be more than [`MAX_ROWS`].
     pub fn extend(
         &mut self,
@@ -126,6 +145,7 @@ impl<'a> SegmentBuilder<'a> {
         live: Option<&RowSet>,
     ) -> Result<(), SegmentError> {
         assert_eq!(segment.shape().full, self.shape.full, "rows of another width");
+        assert_eq!(segment.form(), self.form, "rows of another form");
         assert!(live.is_none_or(|set| set.n_rows() == segment.len()), "a set of another segment");
         segment.check([format::IDS, format::ROWS])?;
         segment.check_ids()?;
@@ -159,17 +179,24 @@ impl<'a> SegmentBuilder<'a> {
 
     /// Builds the segment, in rayon's current pool; `None` if `cancelled` said so.
     ///
+    /// # Panics
+    /// If rows are compared by dot or l2 and codes are to be binary.
+    ///
     /// Of the segments added, the one with the most live rows gives its graph, into which all other
     /// rows are inserted. Serial builds of the same rows are equal; parallel ones may link differently.
     pub fn build(self, cancelled: &(dyn Fn() -> bool + Sync)) -> Option<Built<'a>> {
-        let donor = self.donor();
+        assert!(self.quant.takes_form(self.form), "binary codes of rows whose lengths count");
+        let rows = Rows::new(self.shape.full, self.slices());
+        let fresh = Coding::of_rows(self.form, &rows, self.shape.dims);
+        drop(rows);
+        let (donor, coding) = self.donor(fresh);
         // The donor's nodes come first: its graph keeps their order.
         let others = (0..self.runs.len()).filter(|run| Some(*run) != donor);
-        let mut nodes = Nodes::new(self.shape, self.ids.len());
+        let mut nodes = Nodes::new(self.shape, coding, self.ids.len());
         let mut donated = None;
         for number in donor.into_iter().chain(others) {
             let run = &self.runs[number];
-            match run.coded(self.shape) {
+            match run.coded(self.shape, &nodes.coding) {
                 Some(coded) => {
                     let of_places = nodes.adopt(&coded, &run.rows, run.first_row, cancelled)?;
                     if Some(number) == donor {
@@ -178,7 +205,8 @@ impl<'a> SegmentBuilder<'a> {
                 }
                 None => {
                     let full = self.shape.full;
-                    let rows = run.slices(&self.fresh, full).flat_map(|rows| rows.chunks(full));
+                    let slices = run.slices(self.fresh.values(), full);
+                    let rows = slices.flat_map(|rows| rows.rows(full));
                     nodes.encode(rows, run.first_row, cancelled)?;
                 }
             }
@@ -190,22 +218,25 @@ impl<'a> SegmentBuilder<'a> {
     }
 
     /// All rows as kept, in slices of whole rows.
-    pub(super) fn slices(&self) -> impl Iterator<Item = &[f16]> {
-        self.runs.iter().flat_map(|run| run.slices(&self.fresh, self.shape.full))
+    pub(super) fn slices(&self) -> impl Iterator<Item = Values<'_>> {
+        self.runs.iter().flat_map(|run| run.slices(self.fresh.values(), self.shape.full))
     }
 
-    /// The run whose graph the others are inserted into.
-    fn donor(&self) -> Option<usize> {
+    /// The run whose graph the others are inserted into, and how all rows are coded: as its rows are, or, if
+    /// there is none, in the way that was made for all.
+    fn donor(&self, fresh: Coding<'static>) -> (Option<usize>, Coding<'static>) {
         let fits = |run: &Run<'_>| {
-            let of = |segment: &Segment| {
-                let n_dead = segment.len() - run.len();
-                segment.header.m as usize == M && n_dead * DONOR_DEAD <= segment.len()
-            };
-            run.source.is_some_and(of) && run.coded(self.shape).is_some()
+            let segment = run.source?;
+            let n_dead = segment.len() - run.len();
+            let is_whole = segment.header.m as usize == M && n_dead * DONOR_DEAD <= segment.len();
+            let coding = segment.coding();
+            let suits = is_whole && coding.is_sound() && coding.suits(&fresh);
+            (suits && run.coded(self.shape, &coding).is_some()).then(|| coding.into_owned())
         };
         let mut runs: Vec<usize> = (0..self.runs.len()).collect();
         runs.sort_by_key(|run| std::cmp::Reverse(self.runs[*run].len()));
-        runs.into_iter().find(|run| fits(&self.runs[*run]))
+        let found = runs.into_iter().find_map(|run| Some((Some(run), fits(&self.runs[run])?)));
+        found.unwrap_or((None, fresh))
     }
 }
 

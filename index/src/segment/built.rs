@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::build::SegmentBuilder;
 use super::codes::Codes;
+use super::coding::Coding;
 use super::curve::{Curve, Rows, Subject};
 use super::format::{
     self, CODES, Entry, Header, IDS, LINKS, LIST_OFFSETS, MEAN, NODE_OFFSETS, NODE_ROWS, ROWS,
@@ -16,10 +17,11 @@ use super::nodes::Nodes;
 use super::{Graph, NodeRows};
 use crate::binary::{self, Binary};
 use crate::error::Part;
+use crate::form::Form;
 use crate::graph::{EF_CONSTRUCTION, Frozen, M};
 use crate::mrl::Quant;
 use crate::query::Shape;
-use crate::score::{BitRows, CodeRows};
+use crate::score::BitRows;
 
 /// Bytes whose checksum is computed between two looks at the flag that cancels a build.
 const BYTES_BETWEEN_LOOKS: usize = 1 << 20;
@@ -32,6 +34,7 @@ pub struct Built<'a> {
     from: SegmentBuilder<'a>,
     frozen: Frozen,
     codes: Owned,
+    coding: Coding<'static>,
     node_offsets: Vec<u32>,
     node_rows: Vec<u32>,
     head: Vec<u8>,
@@ -42,10 +45,17 @@ pub struct Built<'a> {
 /// The codes of nodes in their final order.
 enum Owned {
     Int8 {
-        codes: Vec<i8>,   // [n_nodes, dims]
-        scales: Vec<f32>, // [n_nodes]
+        codes: Vec<i8>, // [n_nodes, dims]
+        scales: Scales,
     },
     Binary(Binary),
+}
+
+/// What goes with int8 codes, as it is kept: scales, and for some metrics biases, the centre and the unit.
+struct Scales {
+    numbers: Vec<f32>,
+    n_nodes: usize,
+    form: Form,
 }
 
 impl Owned {
@@ -57,13 +67,19 @@ impl Owned {
         let mut codes = Vec::with_capacity(nodes.codes.len());
         let in_order = order.iter().map(|node| *node as usize);
         in_order.clone().for_each(|node| codes.extend(&nodes.codes[node * dims..][..dims]));
-        let scales = in_order.map(|node| nodes.scales[node]).collect();
-        Owned::Int8 { codes, scales }
+        let mut numbers: Vec<f32> = in_order.clone().map(|node| nodes.scales[node]).collect();
+        numbers.extend(in_order.filter_map(|node| nodes.biases.get(node)));
+        numbers.extend(nodes.coding.to_keep());
+        let form = nodes.coding.form;
+        Owned::Int8 { codes, scales: Scales { numbers, n_nodes: order.len(), form } }
     }
 
     fn codes(&self, dims: usize) -> Codes<'_> {
         match self {
-            Owned::Int8 { codes, scales } => Codes::Int8(CodeRows::new(codes, scales, dims)),
+            Owned::Int8 { codes, scales } => {
+                let Scales { numbers, n_nodes, form } = scales;
+                Codes::Int8(Coding::rows(*form, codes, numbers, *n_nodes, dims))
+            }
             Owned::Binary(Binary { mean, codes }) => Codes::Binary(BitRows::new(codes, dims), mean),
         }
     }
@@ -72,7 +88,7 @@ impl Owned {
     fn bytes(&self, part: Part) -> &[u8] {
         match (self, part) {
             (Owned::Int8 { codes, .. }, CODES) => cast_slice(codes),
-            (Owned::Int8 { scales, .. }, SCALES) => cast_slice(scales),
+            (Owned::Int8 { scales, .. }, SCALES) => cast_slice(&scales.numbers),
             (Owned::Binary(Binary { codes, .. }), CODES) => cast_slice(codes),
             (Owned::Binary(Binary { mean, .. }), MEAN) => cast_slice(mean),
             _ => unreachable!("{part} does not belong to these codes"),
@@ -94,9 +110,10 @@ impl<'a> Built<'a> {
     ) -> Option<Self> {
         let (node_offsets, node_rows) = rows_by_node(&nodes.node_of_row, &frozen.order);
         let codes = Owned::new(&nodes, &frozen.order, from.shape, from.quant);
-        drop(nodes);
+        let coding = nodes.into_coding();
         let (head, table, curve) = (Vec::new(), Vec::new(), Curve::default());
-        let mut built = Built { from, frozen, codes, node_offsets, node_rows, head, table, curve };
+        let mut built =
+            Built { from, frozen, codes, coding, node_offsets, node_rows, head, table, curve };
         built.curve = built.measure_recall(cancelled)?;
         let sections = built.from.sections.iter().map(|(part, _)| *part);
         let parts: Vec<Part> = format::own(built.from.quant).into_iter().chain(sections).collect();
@@ -145,6 +162,7 @@ impl<'a> Built<'a> {
             n_nodes: self.frozen.order.len(),
             shape: self.from.shape,
             quant: self.from.quant,
+            form: self.from.form,
             m: M as u32,
             ef_construction: EF_CONSTRUCTION as u32,
             n_links: self.frozen.links.len(),
@@ -162,6 +180,7 @@ impl<'a> Built<'a> {
         let subject = Subject {
             graph: Graph::new(layer_nodes, list_offsets, links),
             codes: self.codes.codes(dims),
+            coding: &self.coding,
             node_rows,
             node_of_row: &node_rows.node_of_row(),
             rows: Rows::new(full, self.from.slices()),
@@ -208,7 +227,7 @@ impl<'a> Built<'a> {
             NODE_ROWS => take(cast_slice(&self.node_rows)),
             LIST_OFFSETS => take(cast_slice(&self.frozen.list_offsets)),
             LINKS => take(cast_slice(&self.frozen.links)),
-            ROWS => self.from.slices().try_for_each(|rows| take(cast_slice(rows))),
+            ROWS => self.from.slices().try_for_each(|rows| take(rows.bytes())),
             section => {
                 let mut found = self.from.sections.iter().filter(|(part, _)| *part == section);
                 found.try_for_each(|(_, bytes)| take(bytes))

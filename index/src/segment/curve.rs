@@ -10,15 +10,16 @@
 //! so that they lie between the rows as questions do and not on them; and no row that shares the first
 //! one's node counts, neither as truth nor as found.
 
-use half::f16;
 use rayon::prelude::*;
 
 use super::NodeRows;
 use super::codes::Codes;
+use super::coding::Coding;
 use crate::exact::Best;
+use crate::form::{Form, Metric, Values};
 use crate::graph::{EF_DEFAULT, Graph, Limits, walk};
+use crate::mrl;
 use crate::query::{Query, RowId};
-use crate::score::dot_f16;
 
 /// The `ef` of each entry of a curve.
 pub(crate) const LADDER: [usize; 10] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384];
@@ -124,6 +125,7 @@ type Found = [Vec<u32>; LADDER.len()];
 pub(super) struct Subject<'a> {
     pub(super) graph: Graph<'a>,
     pub(super) codes: Codes<'a>,
+    pub(super) coding: &'a Coding<'a>,
     pub(super) node_rows: NodeRows<'a>,
     /// `[n_rows]`
     pub(super) node_of_row: &'a [u32],
@@ -135,12 +137,12 @@ pub(super) struct Subject<'a> {
 /// Rows at full width, in slices of whole rows that follow each other.
 pub(super) struct Rows<'a> {
     full: usize,
-    slices: Vec<&'a [f16]>,
+    slices: Vec<Values<'a>>,
     first_rows: Vec<usize>, // [n_slices]
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(full: usize, slices: impl Iterator<Item = &'a [f16]>) -> Self {
+    pub(super) fn new(full: usize, slices: impl Iterator<Item = Values<'a>>) -> Self {
         let slices: Vec<_> = slices.filter(|slice| !slice.is_empty()).collect();
         let mut n_rows = 0;
         let first_rows = slices.iter().map(|slice| {
@@ -151,9 +153,14 @@ impl<'a> Rows<'a> {
         Rows { full, first_rows: first_rows.collect(), slices }
     }
 
-    fn get(&self, row: usize) -> &'a [f16] {
+    pub(super) fn len(&self) -> usize {
+        let last = self.slices.last().map_or(0, |slice| slice.len() / self.full);
+        self.first_rows.last().map_or(0, |first| first + last)
+    }
+
+    pub(super) fn get(&self, row: usize) -> Values<'a> {
         let slice = self.first_rows.partition_point(|first| *first <= row) - 1;
-        &self.slices[slice][(row - self.first_rows[slice]) * self.full..][..self.full]
+        self.slices[slice].row(row - self.first_rows[slice], self.full)
     }
 }
 
@@ -204,7 +211,7 @@ impl Subject<'_> {
             let mut n_left = K as u32;
             for (found, node) in found.iter_mut().zip(walked.best) {
                 let scores = self.node_rows.of(node).iter().map(|row| {
-                    let score = dot_f16(self.rows.get(*row as usize), sample.query.full());
+                    let score = sample.query.target().score(self.rows.get(*row as usize));
                     // As `Best` counts it, so that equal rows tie.
                     if score.is_nan() { f32::NEG_INFINITY } else { score }
                 });
@@ -235,7 +242,7 @@ impl Subject<'_> {
                     for ((query, best), own) in queries.iter().zip(&mut best).zip(&own) {
                         for (row, x) in &rows {
                             if node_of_row[*row] != *own {
-                                best.offer(RowId(*row as u32), dot_f16(x, query.full()));
+                                best.offer(RowId(*row as u32), query.target().score(*x));
                             }
                         }
                     }
@@ -259,11 +266,18 @@ impl Subject<'_> {
     }
 
     fn mixture(&self, row: RowId, other: RowId) -> Query {
-        let (row, other) = (self.rows.get(row.0 as usize), self.rows.get(other.0 as usize));
-        let mixed = row.iter().zip(other);
-        let mixed: Vec<f32> =
-            mixed.map(|(a, b)| (1.0 - WEIGHT) * a.to_f32() + WEIGHT * b.to_f32()).collect();
-        Query::new(&mixed, self.dims)
+        let numbers = |row: RowId| {
+            let mut row: Vec<f32> = self.rows.get(row.0 as usize).iter().collect();
+            if matches!(self.coding.form, Form::Given(Metric::Cosine | Metric::Dot)) {
+                // Else the longer one would be the query.
+                mrl::normalise(&mut row);
+            }
+            row
+        };
+        let (row, other) = (numbers(row), numbers(other));
+        let mixed = row.iter().zip(&other);
+        let mixed: Vec<f32> = mixed.map(|(a, b)| (1.0 - WEIGHT) * a + WEIGHT * b).collect();
+        self.coding.query(&mixed, self.dims)
     }
 }
 

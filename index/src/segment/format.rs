@@ -3,9 +3,11 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::coding::Coding;
 use super::curve::{Curve, LADDER};
 use crate::binary::BINARY_DIMS_MIN;
 use crate::error::{Part, SegmentError};
+use crate::form::{Form, Metric};
 use crate::mrl::Quant;
 use crate::query::Shape;
 use crate::score::{N_EXTRA_WORDS, words_of};
@@ -63,8 +65,10 @@ const AT_M: usize = AT_DIMS + 4;
 const AT_EF_CONSTRUCTION: usize = AT_M + 4;
 const AT_N_LAYERS: usize = AT_EF_CONSTRUCTION + 4;
 const AT_QUANT: usize = AT_N_LAYERS + 4;
-const AT_ZERO: usize = AT_QUANT + 1;
-const AT_N_LINKS: usize = AT_ZERO + 3;
+const AT_METRIC: usize = AT_QUANT + 1;
+const AT_FORM: usize = AT_METRIC + 1;
+const AT_ZERO: usize = AT_FORM + 1;
+const AT_N_LINKS: usize = AT_ZERO + 1;
 const AT_N_MENDED: usize = AT_N_LINKS + 8;
 const AT_SEED: usize = AT_N_MENDED + 8;
 const AT_RECALL: usize = AT_SEED + 8;
@@ -87,6 +91,7 @@ pub(crate) struct Header {
     pub(crate) n_nodes: usize,
     pub(crate) shape: Shape,
     pub(crate) quant: Quant,
+    pub(crate) form: Form,
     pub(crate) m: u32,
     pub(crate) ef_construction: u32,
     pub(crate) n_links: usize,
@@ -109,13 +114,16 @@ impl Header {
         match part {
             IDS => 8 * n_rows,
             CODES => n_nodes * code_bytes(self.shape.dims, self.quant) as u64,
+            SCALES if Coding::is_biased(self.form) => {
+                4 * (2 * n_nodes + self.shape.dims as u64 + 1)
+            }
             SCALES => 4 * n_nodes,
             MEAN => 4 * self.shape.dims as u64,
             NODE_OFFSETS => 4 * (n_nodes + 1),
             NODE_ROWS => 4 * n_rows,
             LIST_OFFSETS => 4 * (self.n_lists() as u64 + 1),
             LINKS => 4 * self.n_links as u64,
-            ROWS => 2 * n_rows * self.shape.full as u64,
+            ROWS => self.form.number_bytes() as u64 * n_rows * self.shape.full as u64,
             other => unreachable!("{other} is not a part of the index"),
         }
     }
@@ -169,7 +177,11 @@ pub(crate) fn write(header: &Header, table: &[Entry], file_bytes: u64, head: &mu
     put_u32(AT_FULL, header.shape.full);
     put_u32(AT_DIMS, header.shape.dims);
     put_u32(AT_N_LAYERS, header.layer_nodes.len());
-    put(AT_QUANT, &[header.quant as u8]);
+    let (metric, form) = match header.form {
+        Form::Unit => (Metric::Cosine, 0),
+        Form::Given(metric) => (metric, 1),
+    };
+    put(AT_QUANT, &[header.quant as u8, metric as u8, form]);
     put(AT_MAGIC, &MAGIC);
     put(AT_VERSION, &VERSION.to_le_bytes());
     put(AT_FILE_BYTES, &file_bytes.to_le_bytes());
@@ -244,6 +256,7 @@ fn read_header(fixed: &[u8; HEADER_BYTES]) -> Result<Header, SegmentError> {
         n_nodes: count(AT_N_NODES),
         shape: Shape { full: count(AT_FULL), dims: count(AT_DIMS) },
         quant,
+        form: read_form(fixed[AT_METRIC], fixed[AT_FORM])?,
         m: u32_at(fixed, AT_M),
         ef_construction: u32_at(fixed, AT_EF_CONSTRUCTION),
         n_links: usize::try_from(u64_at(fixed, AT_N_LINKS)).unwrap_or(usize::MAX),
@@ -265,6 +278,10 @@ fn read_header(fixed: &[u8; HEADER_BYTES]) -> Result<Header, SegmentError> {
     if quant == Quant::Binary {
         check("dims", header.shape.dims, BINARY_DIMS_MIN..=MAX_WIDTH, "64 or more for bits")?;
     }
+    if !quant.takes_form(header.form) {
+        let (field, rule) = ("quant", "0 (int8) for dot and l2");
+        return Err(SegmentError::Field { field, rule, found: quant as u64 });
+    }
     check("n_links", header.n_links, 0..=u32::MAX as usize, "below 2^32")?;
     let n_layers = n_nodes.min(1)..=n_nodes.min(1) * MAX_LAYERS;
     check("n_layers", count(AT_N_LAYERS), n_layers, "1 to 16, or 0 without nodes")?;
@@ -280,6 +297,22 @@ fn read_header(fixed: &[u8; HEADER_BYTES]) -> Result<Header, SegmentError> {
         check("unused bytes", usize::from(found), 0..=0, "zero")?;
     }
     Ok(header)
+}
+
+fn read_form(metric: u8, form: u8) -> Result<Form, SegmentError> {
+    let found = u64::from(metric);
+    let known = Metric::ALL.into_iter().find(|known| *known as u8 == metric);
+    let rule = "0 (cosine), 1 (dot) or 2 (l2)";
+    let metric = known.ok_or(SegmentError::Field { field: "metric", rule, found })?;
+    match (form, metric) {
+        (0, Metric::Cosine) => Ok(Form::Unit),
+        (0, _) => Err(SegmentError::Field { field: "metric", rule: "0 with rows in f16", found }),
+        (1, metric) => Ok(Form::Given(metric)),
+        (form, _) => {
+            let (field, rule) = ("rows", "0 (f16) or 1 (f32)");
+            Err(SegmentError::Field { field, rule, found: u64::from(form) })
+        }
+    }
 }
 
 fn read_table(

@@ -11,6 +11,7 @@ mod build;
 mod built;
 mod bytes;
 mod codes;
+mod coding;
 mod curve;
 mod format;
 mod nodes;
@@ -20,22 +21,24 @@ mod search;
 
 use std::sync::{Arc, OnceLock};
 
-use half::f16;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Part, SegmentError};
+use crate::form::{Form, Values};
 use crate::graph::Graph;
 use crate::mrl::Quant;
-use crate::query::{RowId, Shape};
+use crate::query::{Query, RowId, Shape};
 use crate::score::{BitRows, CodeRows};
 use bytes::Bytes;
 use codes::Codes;
+use coding::Coding;
 use format::{
     CODES, Entry, Header, IDS, LINKS, LIST_OFFSETS, MEAN, NODE_OFFSETS, NODE_ROWS, ROWS, SCALES,
 };
 
 pub use build::SegmentBuilder;
 pub use built::Built;
+pub(crate) use coding::Estimate;
 pub use curve::RecallPoint;
 pub use format::MAX_ROWS;
 pub(crate) use format::{MAGIC, MAX_LAYERS, MAX_WIDTH};
@@ -164,6 +167,20 @@ impl Segment {
         self.header.quant
     }
 
+    /// How its rows are kept and compared.
+    pub fn form(&self) -> Form {
+        self.header.form
+    }
+
+    /// Prepares a query for this segment: the full-width vector is kept as given, of its cut codes are made as
+    /// of the rows. For another segment it must be prepared again.
+    ///
+    /// # Panics
+    /// If the query is narrower than the codes.
+    pub fn query(&self, full: &[f32]) -> Query {
+        self.coding().query(full, self.shape().dims)
+    }
+
     /// Counts and sizes.
     pub fn stats(&self) -> SegmentStats {
         let header = &self.header;
@@ -201,9 +218,16 @@ impl Segment {
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn row(&self, row: RowId) -> &[f16] {
-        let full = self.header.shape.full;
-        &self.part::<f16>(ROWS)[row.0 as usize * full..][..full]
+    pub fn row(&self, row: RowId) -> Values<'_> {
+        self.rows().row(row.0 as usize, self.header.shape.full)
+    }
+
+    /// All rows at full width, `[n_rows, full]`.
+    fn rows(&self) -> Values<'_> {
+        match self.header.form {
+            Form::Unit => Values::F16(self.part(ROWS)),
+            Form::Given(_) => Values::F32(self.part(ROWS)),
+        }
     }
 
     /// The bytes of a section as [`SegmentBuilder::section`] was given them.
@@ -249,7 +273,17 @@ impl Segment {
 
     /// The codes of a segment that has int8 codes.
     fn int8_codes(&self) -> CodeRows<'_> {
-        CodeRows::new(self.part(CODES), self.part(SCALES), self.header.shape.dims)
+        let Header { form, n_nodes, shape, .. } = self.header;
+        Coding::rows(form, self.part(CODES), self.part(SCALES), n_nodes, shape.dims)
+    }
+
+    /// How its rows were coded.
+    fn coding(&self) -> Coding<'_> {
+        let Header { form, n_nodes, .. } = self.header;
+        match Coding::is_biased(form) {
+            true => Coding::kept(form, &self.part(SCALES)[2 * n_nodes..]),
+            false => Coding::plain(form),
+        }
     }
 
     /// The graph and each node's rows, if they are sound; checked on first use.
@@ -271,6 +305,14 @@ impl Segment {
         self.check([MEAN, NODE_OFFSETS, NODE_ROWS, LIST_OFFSETS, LINKS])?;
         if self.header.quant == Quant::Binary {
             check_mean(self.part(MEAN))?;
+        }
+        if Coding::is_biased(self.header.form) {
+            // With another centre no code would mean what it did.
+            self.check([SCALES])?;
+            if !self.coding().is_sound() {
+                let rule = "finite numbers, the last a unit above 0";
+                return Err(content(SCALES, rule, 0, 0));
+            }
         }
         let (header, n_rows) = (&self.header, self.header.n_rows as u32);
         let node_offsets: &[u32] = self.part(NODE_OFFSETS);

@@ -1,4 +1,4 @@
-//! From rows to nodes: rows with equal codes and scale are one node of the graph.
+//! From rows to nodes: rows with equal codes, scale and bias are one node of the graph.
 //!
 //! A graph over identical points would lose most of them, since each is as close to its twins as to
 //! itself; and a node for many rows is scored once.
@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use half::f16;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::coding::Coding;
 use super::format::{CODES, SCALES};
 use super::{Graph, NodeRows, Segment};
+use crate::form::Values;
 use crate::graph::GONE;
-use crate::mrl::{self, Quant};
+use crate::mrl::Quant;
 use crate::query::{RowId, Shape};
 use crate::score::CodeRows;
 
@@ -25,14 +26,16 @@ const ROWS_A_THREAD: usize = 256;
 /// The distinct rows of a segment, as codes, and which rows each stands for.
 pub(super) struct Nodes {
     shape: Shape,
+    pub(super) coding: Coding<'static>,
     pub(super) codes: Vec<i8>,        // [n_nodes, dims]
     pub(super) scales: Vec<f32>,      // [n_nodes]
+    pub(super) biases: Vec<f32>,      // [n_nodes], or none
     pub(super) node_of_row: Vec<u32>, // [n_rows]
     first_with: HashMap<u64, u32>,    // by the hash of codes and scale
 }
 
-/// Is shown a place, its int8 codes and their scale; `None` ends it.
-type EachPlace<'a> = dyn FnMut(u32, &[i8], f32) -> Option<()> + 'a;
+/// Is shown a place, its int8 codes, their scale and its bias; `None` ends it.
+type EachPlace<'a> = dyn FnMut(u32, &[i8], f32, f32) -> Option<()> + 'a;
 
 /// The parts of a sealed segment that spare quantising its rows and linking them again.
 pub(super) struct Coded<'a> {
@@ -42,41 +45,49 @@ pub(super) struct Coded<'a> {
 }
 
 impl<'a> Coded<'a> {
-    /// The codes and graph of a segment; `None` if they have another width or are damaged.
-    pub(super) fn of(segment: &'a Segment, shape: Shape) -> Option<Coded<'a>> {
+    /// The codes and graph of a segment; `None` if they have another width, were coded in another way or are
+    /// damaged.
+    pub(super) fn of(segment: &'a Segment, shape: Shape, coding: &Coding<'_>) -> Option<Coded<'a>> {
         let (graph, rows) = (segment.shape() == shape).then(|| segment.graph())??;
+        if segment.coding() != *coding {
+            return None;
+        }
         if segment.quant() == Quant::Int8 {
             segment.check([CODES, SCALES]).ok()?;
         }
         Some(Coded { graph, rows, segment })
     }
 
-    /// Shows the int8 codes and the scale of each place, in order, until `each` says that it is enough:
-    /// those kept, or those of the place's first row.
+    /// Shows the int8 codes, the scale and the bias of each place, in order, until `each` says that it is
+    /// enough: those kept, or those of the place's first row.
     fn each(&self, each: &mut EachPlace<'_>) -> Option<()> {
-        let places = 0..self.graph.n_nodes() as u32;
+        let mut places = 0..self.graph.n_nodes() as u32;
         if self.segment.quant() == Quant::Int8 {
-            let (codes, scales) = (self.segment.int8_codes(), self.segment.part::<f32>(SCALES));
-            return places
-                .zip(scales)
-                .try_for_each(|(at, scale)| each(at, codes.codes(at), *scale));
+            let codes = self.segment.int8_codes();
+            return places.try_for_each(|at| {
+                let (scale, bias) = codes.scale_and_bias(at);
+                each(at, codes.codes(at), scale, bias)
+            });
         }
+        let coding = self.segment.coding();
         let (mut cut, mut codes) = (Vec::new(), vec![0; self.segment.shape().dims]);
         for place in places {
             let row = self.segment.row(RowId(self.rows.of(place)[0]));
-            let scale = mrl::encode_row(row, &mut cut, &mut codes);
-            each(place, &codes, scale)?;
+            let (scale, bias) = coding.encode(row, &mut cut, &mut codes);
+            each(place, &codes, scale, bias)?;
         }
         Some(())
     }
 }
 
 impl Nodes {
-    pub(super) fn new(shape: Shape, n_rows: usize) -> Self {
+    pub(super) fn new(shape: Shape, coding: Coding<'static>, n_rows: usize) -> Self {
         Nodes {
             shape,
+            coding,
             codes: Vec::new(),
             scales: Vec::new(),
+            biases: Vec::new(),
             node_of_row: vec![0; n_rows],
             first_with: HashMap::new(),
         }
@@ -84,6 +95,12 @@ impl Nodes {
 
     pub(super) fn rows(&self) -> CodeRows<'_> {
         CodeRows::new(&self.codes, &self.scales, self.shape.dims)
+            .with_biases(Coding::biases(self.coding.form, &self.biases))
+    }
+
+    /// How the rows were coded; all else is given up.
+    pub(super) fn into_coding(self) -> Coding<'static> {
+        self.coding
     }
 
     /// Gives back what only collecting needs.
@@ -95,15 +112,16 @@ impl Nodes {
     /// Quantises rows, the first of which is row `first_row`; `None` if cancelled.
     pub(super) fn encode<'r>(
         &mut self,
-        mut rows: impl Iterator<Item = &'r [f16]>,
+        mut rows: impl Iterator<Item = Values<'r>>,
         first_row: usize,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Option<()> {
         let dims = self.shape.dims;
         let (mut codes, mut scales) = (Vec::new(), Vec::new());
+        let coding = self.coding.clone();
         let mut row = first_row;
         loop {
-            let block: Vec<&[f16]> = rows.by_ref().take(ROWS_AT_ONCE).collect();
+            let block: Vec<Values<'_>> = rows.by_ref().take(ROWS_AT_ONCE).collect();
             if cancelled() {
                 return None;
             }
@@ -111,7 +129,7 @@ impl Nodes {
                 return Some(());
             }
             codes.resize(block.len() * dims, 0i8);
-            scales.resize(block.len(), 0.0f32);
+            scales.resize(block.len(), (0.0f32, 0.0f32));
             let coded = codes.par_chunks_mut(ROWS_A_THREAD * dims);
             let scaled = scales.par_chunks_mut(ROWS_A_THREAD);
             let blocks = block.par_chunks(ROWS_A_THREAD).zip(coded).zip(scaled);
@@ -119,11 +137,11 @@ impl Nodes {
                 let mut cut = Vec::with_capacity(dims);
                 let rows = rows.iter().zip(codes.chunks_exact_mut(dims));
                 for ((row, codes), scale) in rows.zip(scales) {
-                    *scale = mrl::encode_row(row, &mut cut, codes);
+                    *scale = coding.encode(*row, &mut cut, codes);
                 }
             });
-            for (codes, scale) in codes.chunks_exact(dims).zip(&scales) {
-                self.node_of_row[row] = self.node(codes, *scale).0;
+            for (codes, (scale, bias)) in codes.chunks_exact(dims).zip(&scales) {
+                self.node_of_row[row] = self.node(codes, *scale, *bias).0;
                 row += 1;
             }
         }
@@ -143,7 +161,7 @@ impl Nodes {
             new_row[old as usize] = new;
         });
         let mut nodes = Vec::with_capacity(coded.graph.n_nodes());
-        coded.each(&mut |place, codes, scale| {
+        coded.each(&mut |place, codes, scale, bias| {
             if (place as usize).is_multiple_of(ROWS_AT_ONCE) && cancelled() {
                 return None;
             }
@@ -153,7 +171,7 @@ impl Nodes {
                 nodes.push(GONE);
                 return Some(());
             }
-            let (node, is_new) = self.node(codes, scale);
+            let (node, is_new) = self.node(codes, scale, bias);
             rows.for_each(|row| self.node_of_row[row as usize] = node);
             nodes.push(if is_new { node } else { GONE });
             Some(())
@@ -161,8 +179,8 @@ impl Nodes {
         Some(nodes)
     }
 
-    /// The node with these codes and scale, and whether it is new.
-    fn node(&mut self, codes: &[i8], scale: f32) -> (u32, bool) {
+    /// The node with these codes and scale, and whether it is new. The bias follows from both.
+    fn node(&mut self, codes: &[i8], scale: f32, bias: f32) -> (u32, bool) {
         let dims = self.shape.dims;
         let next = self.scales.len() as u32;
         let hash = xxh3_64_with_seed(bytemuck::cast_slice(codes), u64::from(scale.to_bits()));
@@ -176,6 +194,9 @@ impl Nodes {
         // New, or, once in 2^64, another row with the same hash: then a node of its own.
         self.codes.extend_from_slice(codes);
         self.scales.push(scale);
+        if Coding::is_biased(self.coding.form) {
+            self.biases.push(bias);
+        }
         (next, true)
     }
 }

@@ -5,16 +5,13 @@
 
 use std::ops::Range;
 
-use half::f16;
 use rayon::prelude::*;
 
 use super::Segment;
-use super::format::ROWS;
 use super::search::{Asked, hits};
 use crate::exact::Best;
 use crate::query::{Found, Plan, RowId};
 use crate::row_set::RowSet;
-use crate::score::dot_f16;
 
 /// Rows that one task looks at; a multiple of 64, so that no two tasks share a word of a set.
 const ROWS_A_TASK: usize = 1 << 13;
@@ -24,13 +21,13 @@ impl Segment {
     pub(super) fn scan_rows(&self, asked: Asked<'_>) -> Found {
         let Asked { query, k, among } = asked;
         let n_among = among.map_or(self.len(), RowSet::len);
-        let (all, full) = (self.part::<f16>(ROWS), self.shape().full);
+        let (all, full) = (self.rows(), self.shape().full);
         let task = |range: Range<usize>| {
             let Some(set) = among else {
                 let mut best = Best::new(k);
-                let rows = all[range.start * full..range.end * full].chunks_exact(full);
+                let rows = all.range(range.start * full..range.end * full).rows(full);
                 for (id, row) in (range.start as u32..).zip(rows) {
-                    best.offer(RowId(id), dot_f16(row, query.full()));
+                    best.offer(RowId(id), query.target().score(row));
                 }
                 return best;
             };
@@ -58,6 +55,8 @@ impl Segment {
             let nodes: Vec<u32> = rows.iter().map(|row| node_of_row[row.0 as usize]).collect();
             let mut scores = Vec::with_capacity(rows.len());
             scorer.score_many(&nodes, &mut scores);
+            let estimate = query.estimate();
+            scores.iter_mut().for_each(|score| *score = estimate.of(*score));
             scores.into_iter().zip(rows).collect::<Vec<(f32, RowId)>>()
         };
         let mut coded = self.in_tasks(n_among, task, |mut a, b| {

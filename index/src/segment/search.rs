@@ -1,17 +1,16 @@
 //! The answer of one segment: a plan, then a walk or a scan, then scores at full width.
 
-use half::f16;
 use rayon::prelude::*;
 
 use super::Segment;
 use super::curve::Effort;
-use super::format::{ROWS, code_bytes};
+use super::format::code_bytes;
 use super::plan::{Widths, plan};
 use crate::exact::Best;
 use crate::graph::{Limits, walk};
 use crate::query::{Found, Plan, Query, RowId, Scored, Search, Shape};
 use crate::row_set::RowSet;
-use crate::score::{dot_f16, prefetch};
+use crate::score::prefetch;
 
 /// How many rows ahead of the one being scored are asked from memory.
 const PREFETCH_ROWS: usize = 2;
@@ -35,9 +34,10 @@ impl Segment {
     /// is an exact scan. [`Search::Graph`] over all rows always walks.
     ///
     /// # Panics
-    /// If the query was prepared for another shape, or `among` for another number of rows.
+    /// If the query was prepared for another shape or form, or `among` for another number of rows.
     pub fn search(&self, query: &Query, k: usize, how: Search, among: Option<&RowSet>) -> Found {
         assert_eq!(query.shape(), self.shape(), "a query prepared for another shape");
+        assert_eq!(query.target().form(), self.form(), "a query prepared for another form");
         assert!(among.is_none_or(|set| set.n_rows() == self.len()), "a set of another segment");
         let n_among = among.map_or(self.len(), RowSet::len);
         if k == 0 || n_among == 0 {
@@ -113,7 +113,8 @@ impl Segment {
 
     fn widths(&self) -> Widths {
         let Shape { full, dims } = self.shape();
-        Widths { code_bytes: code_bytes(dims, self.quant()), row_bytes: 2 * full }
+        let row_bytes = self.form().number_bytes() * full;
+        Widths { code_bytes: code_bytes(dims, self.quant()), row_bytes }
     }
 
     /// The best of rows that lie anywhere in memory, by their scores at full width.
@@ -126,14 +127,14 @@ impl Segment {
 
     /// The full-width score of each row.
     pub(super) fn score_each(&self, rows: &[RowId], query: &Query) -> Vec<f32> {
-        let (all, full) = (self.part::<f16>(ROWS), self.shape().full);
-        let row = |id: RowId| &all[id.0 as usize * full..][..full];
-        rows.iter().take(PREFETCH_ROWS).for_each(|id| prefetch(row(*id)));
+        let (all, full) = (self.rows(), self.shape().full);
+        let row = |id: RowId| all.row(id.0 as usize, full);
+        rows.iter().take(PREFETCH_ROWS).for_each(|id| prefetch(row(*id).bytes()));
         let score = |(position, id): (usize, &RowId)| {
             if let Some(ahead) = rows.get(position + PREFETCH_ROWS) {
-                prefetch(row(*ahead));
+                prefetch(row(*ahead).bytes());
             }
-            dot_f16(row(*id), query.full())
+            query.target().score(row(*id))
         };
         rows.iter().enumerate().map(score).collect()
     }

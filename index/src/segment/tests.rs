@@ -4,10 +4,13 @@ mod binary;
 mod curve;
 mod damage;
 mod merge;
+mod metric;
 mod plan;
 mod property;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use half::f16;
 
 use super::*;
 use crate::RowSet;
@@ -50,7 +53,7 @@ fn query(shape: Shape, number: usize) -> Query {
 /// What a search must answer: every row scored by itself.
 fn expected(shape: Shape, n_rows: usize, query: &Query, k: usize) -> Vec<(u64, f32)> {
     let rows: Vec<Vec<f16>> = (0..n_rows).map(|number| row(number, shape.full)).collect();
-    scan(rows.iter().enumerate().map(|(n, row)| (id_of(n), &row[..])), query.full(), k)
+    scan(rows.iter().enumerate().map(|(n, row)| (id_of(n), &row[..])), Form::Unit, query.full(), k)
 }
 
 fn ids_and_scores(segment: &Segment, found: &Found) -> Vec<(u64, f32)> {
@@ -73,7 +76,7 @@ fn what_is_written_is_what_is_read() {
         let id = RowId(number as u32);
         assert_eq!(segment.id(id), id_of(number));
         assert_eq!(segment.find(id_of(number)), Some(id));
-        assert_eq!(segment.row(id), row(number, SHAPE.full));
+        assert_eq!(segment.row(id), Values::from(&row(number, SHAPE.full)));
     }
     assert_eq!((segment.find(0), segment.find(1_001), segment.find(u64::MAX)), (None, None, None));
     assert_eq!(segment.section(*b"text").unwrap(), Some(&b"opaque"[..]));

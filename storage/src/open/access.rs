@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use half::f16;
+use index::Vector;
 
 use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
@@ -135,7 +135,7 @@ both! {
     /// As [`Store::chunks`] or [`Reader::chunks`].
     fn chunks(collection: &str, id: &str, chunk_idx: Range<u32>) -> Vec<StoredChunk>;
     /// As [`Store::vector`] or [`Reader::vector`].
-    fn vector(collection: &str, row: u64) -> Option<Vec<f16>>;
+    fn vector(collection: &str, row: u64) -> Option<Vector>;
     /// As [`Store::search`].
     fn search(collection: &str, request: &Request) -> Answer;
     /// As [`Store::active_link`] or [`Reader::active_link`].

@@ -457,7 +457,7 @@ fn read_rows(
     tree.scan(&key::prefix(number, Tag::Row), &mut |key, payload| {
         let Key::Row { row, .. } = key else { return Ok(()) };
         let read = payload.and_then(|payload| {
-            let (info, vector) = row::decode_row(&key, &payload, space.full_width)?;
+            let (info, vector) = row::decode_row(&key, &payload, space)?;
             Ok((row::decode_info(row, &info)?.document, info, vector))
         });
         let (document, info, vector) = match read {
@@ -469,11 +469,11 @@ fn read_rows(
         };
         match runs.last_mut() {
             Some((last, run)) if *last == document && run.rows().end == row => {
-                run.push(&info, &vector);
+                run.push(&info, vector.values());
             }
             _ => {
-                let mut run = Run::new(row, space.full_width);
-                run.push(&info, &vector);
+                let mut run = Run::new(row, space);
+                run.push(&info, vector.values());
                 runs.push((document, run));
             }
         }

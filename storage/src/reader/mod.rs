@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use half::f16;
+use index::Vector;
 
 use self::manifest::Manifest;
 use crate::collection::{self, Collection, CollectionRecord};
@@ -135,7 +135,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Error::NoCollection`].
-    pub fn vector(&self, collection: &str, row: u64) -> Result<Option<Vec<f16>>> {
+    pub fn vector(&self, collection: &str, row: u64) -> Result<Option<Vector>> {
         Ok(self.view(collection)?.vector(row))
     }
 

@@ -41,7 +41,7 @@ fn document(id: &str, axis: usize, n_chunks: usize) -> Document {
             page: None,
             headings: Vec::new(),
             n_tokens: 1,
-            vector,
+            vector: vector.into(),
         }
     };
     let chunks = (0..n_chunks).map(chunk).collect();
@@ -263,7 +263,7 @@ fn a_merged_segment_stays_readable_until_nobody_holds_it_and_its_tombstones_go()
     assert!(store.merge("c", &|| false).unwrap());
     assert_eq!(segment_files(&dir).len(), 3, "the old view is held");
     assert_eq!(store.tree().get(&tombstones).unwrap(), None);
-    assert_eq!(old.vector(0).unwrap()[0], f16::ONE);
+    assert_eq!(old.vector(0).unwrap().values().iter().next(), Some(1.0));
     assert!(store.vector("c", 0).unwrap().is_none());
     assert_eq!(
         (found(&store, 0), found(&store, 1), found(&store, 2)),

@@ -334,8 +334,8 @@ impl Check<'_> {
         let mut damaged: Vec<(Key, String, &str)> = Vec::new();
         tree.scan(&key::prefix(number, Tag::Row), &mut |key, payload| {
             let Key::Row { row, .. } = key else { return Ok(()) };
-            let width = self.collection.space().full_width;
-            let read = payload.and_then(|payload| row::decode_row(&key, &payload, width));
+            let space = self.collection.space();
+            let read = payload.and_then(|payload| row::decode_row(&key, &payload, &space));
             if let Err(error) = read.and_then(|(info, _)| row::decode_info(row, &info)) {
                 damaged.push((key, error.to_string(), "a repair removes it, and its document"));
             }

@@ -1,12 +1,11 @@
 //! A damaged segment made anew from what is good in it.
 //!
 //! Each row has a checksum of its own (`SUMS`), so good rows are known one by one. Codes and graph follow from the rows.
-//! A row whose vector is damaged while its text is good keeps the text and gets a vector of zeros: it scores 0 for every
-//! query until its document is embedded again. A document with a row that has no good text cannot be kept.
+//! A row whose vector is damaged while its text is good keeps the text and gets a vector that no row can have, of zeros in
+//! f16 and of NaN in f32: it comes last for every query until its document is put again. A document with a row that has no good text cannot be kept.
 
 use std::collections::{BTreeMap, HashMap};
 
-use half::f16;
 use index::RowId;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -66,12 +65,12 @@ pub(crate) fn salvage<'a>(
         draft.push_document(&info.id, &info.encode()?);
         fields.insert(&*info.id, Fields::of_document(info));
     }
-    let zeros = vec![f16::ZERO; collection.space().full_width];
+    let no_vector = collection.space().lost();
     for (row, kept) in &rows {
         let at = lost_rows.partition_point(|lost| lost.end <= *row);
         let is_lost = lost_rows.get(at).is_some_and(|lost| lost.contains(row));
         if !is_lost && !ledger.is_dead(*row) {
-            let vector = kept.vector.map_or(&zeros[..], |position| sealed.vector(position));
+            let vector = kept.vector.map_or(no_vector.values(), |position| sealed.vector(position));
             let chunk = row::decode_info(*row, &kept.info)?;
             let of_document = fields.get(&*chunk.document).cloned();
             let of_document =

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use half::f16;
+use index::{Form, Metric, Vector};
 
 use crate::document::StoredChunk;
 use crate::error::Result;
@@ -11,10 +11,18 @@ use crate::search::view::{Hit, View};
 /// Chooses `k` hits one by one, each time the one that scores best after what it shares with those chosen before
 /// (maximal marginal relevance, Carbonell and Goldstein 1998): `(1 - d) * score - d * likeness`, `d` in 0 to 1.
 ///
-/// `hits` are best first; the first stays the first.
-pub(crate) fn diversify(hits: Vec<Hit>, k: usize, d: f32, vectors: &[Vec<f16>]) -> Vec<Hit> {
+/// `hits` are best first; the first stays the first. Two share what the score of one is for the other.
+pub(crate) fn diversify(
+    hits: Vec<Hit>,
+    k: usize,
+    d: f32,
+    vectors: &[Vector],
+    form: Form,
+) -> Vec<Hit> {
     assert_eq!(hits.len(), vectors.len());
-    let mut likeness = vec![0.0f32; hits.len()]; // to the likest of those chosen
+    // To the likest of those chosen; minus a distance may be far below 0.
+    let none = if form == Form::Given(Metric::L2) { f32::MIN } else { 0.0 };
+    let mut likeness = vec![none; hits.len()];
     let mut left: Vec<usize> = (0..hits.len()).collect();
     let mut chosen = Vec::new();
     while chosen.len() < k {
@@ -25,15 +33,17 @@ pub(crate) fn diversify(hits: Vec<Hit>, k: usize, d: f32, vectors: &[Vec<f16>]) 
         left.remove(at);
         chosen.push(idx);
         for other in &left {
-            likeness[*other] = likeness[*other].max(dot(&vectors[*other], &vectors[idx]));
+            likeness[*other] = likeness[*other].max(alike(&vectors[*other], &vectors[idx], form));
         }
     }
     let mut hits: Vec<Option<Hit>> = hits.into_iter().map(Some).collect();
     chosen.into_iter().filter_map(|idx| hits[idx].take()).collect()
 }
 
-fn dot(a: &[f16], b: &[f16]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a.to_f32() * b.to_f32()).sum()
+fn alike(a: &Vector, b: &Vector, form: Form) -> f32 {
+    let b: Vec<f32> = b.values().iter().collect();
+    let scored = index::scan(std::iter::once((0, a.values())), form, &b, 1);
+    scored.first().map_or(0.0, |(_, score)| *score)
 }
 
 /// Gives each hit the chunks around it, `n` on each side. No chunk is given twice: one that is a hit, or stands beside
@@ -112,8 +122,9 @@ mod tests {
     #[test]
     fn a_twin_of_a_better_hit_gives_way_to_another_subject() {
         let hits = || vec![hit(1, 0.9, 1), hit(2, 0.89, 1), hit(3, 0.5, 1)];
-        let vectors = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]].map(|v| v.map(f16::from_f32).to_vec());
-        let ask = |k, d| rows(&diversify(hits(), k, d, &vectors));
+        let vectors = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+            .map(|v| Vector::from_iter(v.map(half::f16::from_f32)));
+        let ask = |k, d| rows(&diversify(hits(), k, d, &vectors, Form::Unit));
         assert_eq!(ask(3, 0.0), [1, 2, 3], "by score alone");
         assert_eq!(ask(2, 0.5), [1, 3]);
         assert_eq!(ask(9, 1.0), [1, 3, 2]);
@@ -123,8 +134,8 @@ mod tests {
     #[test]
     fn equal_hits_stay_in_their_order() {
         let hits = vec![hit(1, 0.5, 1), hit(2, 0.5, 1), hit(3, 0.5, 1)];
-        let vectors = vec![vec![f16::ONE]; 3];
-        assert_eq!(rows(&diversify(hits, 3, 0.3, &vectors)), [1, 2, 3]);
+        let vectors = vec![Vector::F16(vec![half::f16::ONE]); 3];
+        assert_eq!(rows(&diversify(hits, 3, 0.3, &vectors, Form::Unit)), [1, 2, 3]);
     }
 
     #[test]

@@ -7,8 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use half::f16;
-use index::{EF_DEFAULT, Found, RowId, RowSet, Search};
+use index::{EF_DEFAULT, Form, Found, RowId, RowSet, Search, Values, Vector};
 use rayon::prelude::*;
 
 use crate::document::StoredChunk;
@@ -44,8 +43,8 @@ pub struct Hit {
     pub document: String,
     /// The chunk it stands for.
     pub chunk: StoredChunk,
-    /// Dot product of query and row at full width if only vectors are compared, BM25 if only words are, else what
-    /// the fusion makes of both; higher is closer.
+    /// If only vectors are compared, the dot product of query and row at full width, or what the metric of given
+    /// vectors says; BM25 if only words are; else what the fusion makes of both. Higher is closer.
     pub score: f32,
     /// Its place among the rows that the vector found, if it did.
     pub vector: Option<Ranked>,
@@ -181,11 +180,18 @@ impl View {
     }
 
     /// The vector of a row, dead or not.
-    pub(crate) fn vector(&self, row: u64) -> Option<Vec<f16>> {
+    pub(crate) fn vector(&self, row: u64) -> Option<Vector> {
         Some(match self.place(row)? {
-            Place::Sealed(idx, row) => self.sealed[idx].vector(row).to_vec(),
-            Place::Unsealed(run, idx) => run.vector(idx).to_vec(),
+            Place::Sealed(idx, row) => self.sealed[idx].vector(row).into(),
+            Place::Unsealed(run, idx) => run.vector(idx).into(),
         })
+    }
+
+    /// How its vectors are kept and compared.
+    fn form(&self) -> Form {
+        let sealed = self.sealed.first().map(|sealed| sealed.segment().form());
+        let unsealed = self.unsealed.first().map(|run| run.form());
+        sealed.or(unsealed).unwrap_or_default()
     }
 
     /// What is kept beside rows of one document, or the first row that is nowhere in this view.
@@ -226,7 +232,7 @@ impl View {
     }
 
     /// The unsealed rows that pass a filter, or all, each with its vector.
-    fn passing(&self, filter: Option<&Filter>) -> impl Iterator<Item = (u64, &[f16])> {
+    fn passing(&self, filter: Option<&Filter>) -> impl Iterator<Item = (u64, Values<'_>)> {
         let rows = self.unsealed.iter().flat_map(|run| run.iter().zip(run.fields()));
         let passes = move |fields: &Fields| filter.is_none_or(|filter| filter.matches(fields));
         rows.filter(move |(_, fields)| passes(fields)).map(|(row, _)| row)
@@ -259,9 +265,11 @@ impl View {
                 continue;
             }
             if is_diverse {
-                let vectors = hits.iter().map(|hit| self.vector(hit.row).unwrap_or_default());
+                let empty = || Vector::empty(self.form());
+                let vectors = hits.iter().map(|hit| self.vector(hit.row).unwrap_or_else(empty));
                 let vectors: Vec<_> = vectors.collect();
-                hits = passages::diversify(hits, request.k, request.diversity, &vectors);
+                let (k, d) = (request.k, request.diversity);
+                hits = passages::diversify(hits, k, d, &vectors, self.form());
             }
             hits.truncate(request.k);
             if request.n_context > 0 {
@@ -322,7 +330,7 @@ impl View {
             rows.extend(found.hits.into_iter().map(|hit| (sealed.row_id(hit.row), hit.score)));
         }
         let unsealed = self.passing(passing.filter).inspect(|_| ranking.compared += 1);
-        rows.extend(index::scan(unsealed, vector, k));
+        rows.extend(index::scan(unsealed, self.form(), vector, k));
         rows.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         rows.truncate(k);
         rows

@@ -88,7 +88,7 @@ impl Store {
     ) -> Result<Compacted> {
         let (writer, found) = self.to_change(collection)?;
         let space = Space { dims, quant, ..found.space().as_ref().clone() };
-        space.check()?;
+        space.check_codes()?;
         if !space.has_codes_of(&found.space()) {
             let mut batch = Batch::default();
             let payload = collection::encode_collection(&found.name, &space);

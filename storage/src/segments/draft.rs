@@ -10,8 +10,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use half::f16;
-use index::{RowSet, SegmentBuilder, Shape};
+use index::{RowSet, SegmentBuilder, Shape, Values};
 
 use crate::disk::{self, Need};
 use crate::error::{Error, Result};
@@ -52,11 +51,11 @@ enum Described<'a> {
 impl<'a> Draft<'a> {
     /// Begins a segment. No two segments of a database have the same seed and rows, so none have the same name.
     pub(crate) fn new(space: Arc<Space>, seed: u64) -> Draft<'a> {
-        let shape = Shape { full: space.full_width, dims: space.dims };
+        let (shape, form) = (Shape { full: space.full_width, dims: space.dims }, space.form());
         let quant = space.quant;
         Draft {
             space,
-            builder: SegmentBuilder::new(shape, seed).quant(quant),
+            builder: SegmentBuilder::new(shape, seed).quant(quant).form(form),
             seed,
             ends: None,
             n_rows: 0,
@@ -69,7 +68,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds a row; ids ascend. `info` is its encoded information, `fields` what filters see of it.
-    pub(crate) fn push(&mut self, row: u64, vector: &[f16], info: &[u8], fields: Fields) {
+    pub(crate) fn push(&mut self, row: u64, vector: Values<'_>, info: &[u8], fields: Fields) {
         self.builder.push(row, vector);
         self.keep(row, vector, info);
         match self.fields.last_mut() {
@@ -92,7 +91,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Keeps what stands beside a row.
-    fn keep(&mut self, row: u64, vector: &[f16], info: &[u8]) {
+    fn keep(&mut self, row: u64, vector: Values<'_>, info: &[u8]) {
         self.ends = Some((self.ends.map_or(row, |(first, _)| first), row));
         self.n_rows += 1;
         self.texts.push(info);
@@ -185,7 +184,7 @@ fn columns(parts: Vec<Described<'_>>) -> Result<Vec<u8>> {
 
 /// Bytes that a segment of so many rows takes, roughly; `text_bytes` are those of its texts as they will lie in it.
 pub(crate) fn estimate_bytes(space: &Space, n_rows: usize, text_bytes: usize) -> u64 {
-    (n_rows * (2 * space.full_width + space.dims + ROW_OVERHEAD_BYTES) + text_bytes) as u64
+    (n_rows * (space.row_bytes() + space.dims + ROW_OVERHEAD_BYTES) + text_bytes) as u64
 }
 
 /// Removes the file of a segment that no record names and nobody searches.

@@ -134,7 +134,7 @@ fn publish(
     batch.put(&key, &record::encode(sealed.record()));
     for run in &moved {
         for (idx, row) in run.rows().enumerate() {
-            let payload_bytes = run.info(idx).len() + 2 * collection.space().full_width;
+            let payload_bytes = run.info(idx).len() + collection.space().row_bytes();
             batch.remove(&Key::Row { collection: number, row }, payload_bytes);
         }
     }

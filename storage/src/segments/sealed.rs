@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
-use half::f16;
-use index::{Found, Query, RowId, RowSet, Search, Segment, SegmentError, SegmentStats};
+use index::{Found, RowId, RowSet, Search, Segment, SegmentError, SegmentStats, Values};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::disk::map;
@@ -57,6 +56,9 @@ impl Sealed {
             format!("it has {} rows instead of {}", segment.len(), record.n_rows)
         } else if full != space.full_width {
             format!("its rows have width {full}, those of its collection {}", space.full_width)
+        } else if segment.form() != space.form() {
+            let (found, expected) = (segment.form(), space.form());
+            format!("its rows are kept as {found:?}, those of its collection as {expected:?}")
         } else if ends != Some((record.first_row, record.last_row)) {
             "its rows are not those that its record names".to_owned()
         } else {
@@ -128,7 +130,7 @@ impl Sealed {
         self.rows().contains(&row).then(|| self.segment.find(row)).flatten()
     }
 
-    pub(crate) fn vector(&self, row: RowId) -> &[f16] {
+    pub(crate) fn vector(&self, row: RowId) -> Values<'_> {
         self.segment.row(row)
     }
 
@@ -176,8 +178,7 @@ impl Sealed {
         how: Search,
         among: Option<&RowSet>,
     ) -> Found {
-        let query = Query::new(vector, self.dims());
-        self.segment.search(&query, k, how, among)
+        self.segment.search(&self.segment.query(vector), k, how, among)
     }
 
     /// The live rows that pass a filter.

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use half::f16;
 use serde_json::json;
 use storage::index::mrl::Quant;
-use storage::index::{Query, RowId, Search, Segment, SegmentBuilder, Shape};
+use storage::index::{Form, Metric, RowId, Search, Segment, SegmentBuilder, Shape};
 use storage::{Chunk, Document, Filter, Reader, Request, Space, Store};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
@@ -26,9 +26,16 @@ fn row(number: usize) -> Vec<f16> {
 }
 
 pub(super) fn segment_seeds() -> Vec<Vec<u8>> {
-    let segment = |n_rows: usize, dims: usize| {
-        let mut builder = SegmentBuilder::new(Shape { full: WIDTH, dims }, 7);
-        (0..n_rows).for_each(|number| builder.push(number as u64 * 3, &row(number)));
+    let segment = |n_rows: usize, dims: usize, form: Form| {
+        let mut builder = SegmentBuilder::new(Shape { full: WIDTH, dims }, 7).form(form);
+        for (id, row) in (0..n_rows).map(|number| (number as u64 * 3, row(number))) {
+            match form {
+                Form::Unit => builder.push(id, &row),
+                Form::Given(_) => {
+                    builder.push(id, &row.iter().map(|x| x.to_f32()).collect::<Vec<f32>>());
+                }
+            }
+        }
         builder.section(*b"text", b"opaque".to_vec());
         let bytes = builder.build(&|| false).expect("nobody cancels").to_vec();
         let mut broken = bytes.clone();
@@ -37,7 +44,10 @@ pub(super) fn segment_seeds() -> Vec<Vec<u8>> {
         assert_eq!(broken, bytes, "the header of segments has changed: so must `seal`");
         bytes
     };
-    vec![segment(1, DIMS), segment(12, DIMS), segment(40, WIDTH)]
+    let [dot, l2] = [Metric::Dot, Metric::L2].map(|metric| segment(12, WIDTH, Form::Given(metric)));
+    let unit = [(1, DIMS), (12, DIMS), (40, WIDTH)];
+    let unit = unit.map(|(n_rows, dims)| segment(n_rows, dims, Form::Unit));
+    unit.into_iter().chain([dot, l2]).collect()
 }
 
 pub(super) fn segment(bytes: &[u8]) {
@@ -49,8 +59,7 @@ pub(super) fn segment(bytes: &[u8]) {
         for number in (0..segment.len() as u32).take(64).map(RowId) {
             let _ = (segment.find(segment.id(number)), segment.row(number));
         }
-        let Shape { full, dims } = segment.shape();
-        let query = Query::new(&vec![0.5; full], dims);
+        let query = segment.query(&vec![0.5; segment.shape().full]);
         for how in [Search::Exact, Search::Graph { ef: 1 }, Search::Graph { ef: 9 }] {
             assert!(segment.search(&query, 4, how, None).hits.len() <= 4);
         }
@@ -103,7 +112,7 @@ fn database() -> &'static (TempDir, Vec<u8>, PathBuf, Vec<u8>) {
             page: None,
             headings: vec!["One".to_owned()],
             n_tokens: 2,
-            vector: row(number),
+            vector: row(number).into(),
         };
         let document = |number: usize| Document {
             id: format!("document {number}"),

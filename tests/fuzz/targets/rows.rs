@@ -11,7 +11,7 @@ mod parquet_file;
 
 use bytes::Bytes;
 use gemmule::engine::npy as npy_file;
-use gemmule::{Document, Space};
+use gemmule::{Document, Metric, Space};
 
 pub(super) use parquet_file::is_reading;
 
@@ -87,6 +87,7 @@ pub(super) fn parquet(bytes: &[u8]) {
 fn drain(mut next_row: impl FnMut() -> anyhow::Result<Option<(Document, Vec<f32>)>>) {
     let mut space: Option<Space> = None;
     while let Ok(Some((_, vector))) = next_row() {
-        let _ = space.get_or_insert_with(|| Space::of_vectors(vector.len())).unit(&vector);
+        let _ =
+            space.get_or_insert_with(|| Space::of_vectors(vector.len(), Metric::Dot)).kept(&vector);
     }
 }

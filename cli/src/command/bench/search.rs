@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use gemmule::Quant;
 use gemmule::engine::npy;
 use gemmule::storage::index::{
-    BINARY_DIMS_MIN, Query, Search, Segment, SegmentBuilder, SegmentStats, Shape,
+    BINARY_DIMS_MIN, Form, Search, Segment, SegmentBuilder, SegmentStats, Shape,
 };
 use half::f16;
 use rayon::prelude::*;
@@ -125,7 +125,7 @@ fn read_queries(path: &Path) -> anyhow::Result<Vec<Vec<f32>>> {
     Ok(queries)
 }
 
-/// Reads the rows straight into the builder, so that they are in memory once, in f16.
+/// Reads the rows straight into the builder, so that they are in memory once.
 fn read_base(
     flags: &BenchSearch,
     quant: Quant,
@@ -142,13 +142,22 @@ fn read_base(
         quant.takes(dims),
         "{dims} numbers are too few for binary codes: take at least {BINARY_DIMS_MIN}, or --quant int8"
     );
-    let mut builder = SegmentBuilder::new(Shape { full, dims }, SEED).quant(quant);
+    let form = flags.metric.map_or(Form::Unit, |metric| Form::Given(metric.into()));
+    ensure!(
+        quant.takes_form(form),
+        "binary codes know nothing of lengths, which dot and l2 need: take --quant int8"
+    );
+    let mut builder = SegmentBuilder::new(Shape { full, dims }, SEED).quant(quant).form(form);
     let n_rows = flags.rows.unwrap_or(usize::MAX);
     let (mut row, mut narrow) = (Vec::new(), Vec::new());
     for id in 0..n_rows as u64 {
         let doing = || format!("could not read {}", path.display());
         if !reader.next_row(&mut row).with_context(doing)? {
             break;
+        }
+        if form != Form::Unit {
+            builder.push(id, &row);
+            continue;
         }
         narrow.clear();
         narrow.extend(row.iter().map(|x| f16::from_f32(*x)));
@@ -159,8 +168,7 @@ fn read_base(
 
 /// The rows of the best hits.
 fn rows(segment: &Segment, query: &[f32], how: Search) -> Vec<u32> {
-    let query = Query::new(query, segment.shape().dims);
-    segment.search(&query, K, how, None).hits.iter().map(|hit| hit.row.0).collect()
+    segment.search(&segment.query(query), K, how, None).hits.iter().map(|hit| hit.row.0).collect()
 }
 
 /// One point of the curve.

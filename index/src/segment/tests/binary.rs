@@ -43,7 +43,7 @@ fn what_is_written_is_what_is_read() {
     segment.verify().unwrap();
     assert_eq!((segment.len(), segment.shape(), segment.quant()), (200, WIDE, Quant::Binary));
     assert_eq!(segment.section(*b"text").unwrap(), Some(&b"opaque"[..]));
-    assert_eq!(segment.row(RowId(97)), row(97, WIDE.full));
+    assert_eq!(segment.row(RowId(97)), Values::F16(&row(97, WIDE.full)));
     let stats = segment.stats();
     assert_eq!((stats.nodes, stats.duplicate_rows), (97, 103), "equal rows are one node");
     let bytes_of =

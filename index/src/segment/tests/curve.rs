@@ -13,9 +13,10 @@ fn measure(segment: &Segment, cancelled: bool) -> Option<Curve> {
     let subject = Subject {
         graph,
         codes: segment.codes(),
+        coding: &segment.coding(),
         node_rows,
         node_of_row: segment.node_of_row(),
-        rows: Rows::new(full, segment.part(ROWS).chunks(5 * full)),
+        rows: Rows::new(full, segment.part::<f16>(ROWS).chunks(5 * full).map(Values::from)),
         dims,
         seed: segment.header.seed,
     };

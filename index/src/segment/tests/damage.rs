@@ -25,7 +25,10 @@ struct Answers {
 
 fn ask_everything(segment: &Segment) -> Answers {
     let ids = (0..segment.len() as u32).map(RowId);
-    let bits = |row: RowId| segment.row(row).iter().map(|x| x.to_bits()).collect();
+    let bits = |row: RowId| {
+        let Values::F16(row) = segment.row(row) else { panic!("rows in f16") };
+        row.iter().map(|x| x.to_bits()).collect()
+    };
     let queries = if segment.shape() == TINY { 0..4 } else { 0..0 };
     let ways = [Search::Exact, Search::Graph { ef: 1 }, Search::Graph { ef: 9 }];
     let found = queries.flat_map(|number| ways.map(|how| (query(TINY, number), how)));

@@ -51,7 +51,8 @@ proptest! {
 
         let exact = segment.search(&query, k, Search::Exact, Some(&live));
         let loose = rows.iter().enumerate().filter(|(_, (_, live))| *live);
-        let loose = scan(loose.map(|(number, (row, _))| (id_of(number), &row[..])), query.full(), k);
+        let loose = loose.map(|(number, (row, _))| (id_of(number), &row[..]));
+        let loose = scan(loose, Form::Unit, query.full(), k);
         prop_assert_eq!(ids_and_scores(&segment, &exact), loose);
 
         let wide = segment.search(&query, k, Search::Graph { ef: rows.len() }, Some(&live));

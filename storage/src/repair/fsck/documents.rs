@@ -107,7 +107,7 @@ impl Check<'_> {
 
     fn walk(&self, documents: &Documents) -> Walk {
         let mut walk = Walk { n_good: vec![0; documents.readable.len()], ..Walk::default() };
-        let mut visit = |row: u64, info: Result<StoredChunk>, is_zero: bool| {
+        let mut visit = |row: u64, info: Result<StoredChunk>, is_lost: bool| {
             let Ok(chunk) = info else { return walk.unreadable.push(row) };
             let Some(at) = documents.of_row(row) else {
                 walk.orphans.insert(row, chunk.document);
@@ -116,12 +116,12 @@ impl Check<'_> {
             let info = &documents.readable[at];
             if chunk.document == info.id && u64::from(chunk.chunk_idx) == row - info.first_row {
                 walk.n_good[at] += 1;
-                if is_zero {
+                if is_lost {
                     walk.without_vector.insert(chunk.document);
                 }
             }
         };
-        let view = self.collection.view();
+        let (view, space) = (self.collection.view(), self.collection.space());
         for sealed in view.sealed() {
             let mut texts = sealed.texts();
             for position in sealed.live_rows() {
@@ -130,8 +130,8 @@ impl Check<'_> {
                     Ok(texts) => texts.info(position.0).map_err(|problem| sealed.corrupt(problem)),
                     Err(_) => Err(sealed.corrupt("its texts cannot be read")),
                 };
-                let is_zero = sealed.vector(position).iter().all(|value| value.to_f32() == 0.0);
-                visit(row, info.and_then(|info| row::decode_info(row, info)), is_zero);
+                let is_lost = space.is_lost(sealed.vector(position));
+                visit(row, info.and_then(|info| row::decode_info(row, info)), is_lost);
             }
         }
         for run in view.unsealed() {

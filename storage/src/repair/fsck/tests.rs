@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use index::Metric;
 use index::mrl::Quant;
 use tempfile::TempDir;
 
@@ -26,7 +27,7 @@ fn document(number: usize, n_chunks: usize) -> Document {
             page: None,
             headings: Vec::new(),
             n_tokens: 1,
-            vector,
+            vector: vector.into(),
         }
     };
     Document {
@@ -168,6 +169,45 @@ fn a_damaged_vector_keeps_its_text_and_names_its_document_until_that_is_put_agai
 }
 
 #[test]
+fn a_damaged_vector_that_was_given_is_not_taken_for_zeros() {
+    for metric in [Metric::Dot, Metric::L2] {
+        let dir = TempDir::new().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.maintain(false);
+        store.create("c", &Space::of_vectors(WIDTH, metric)).unwrap();
+        // d0 is all zeros, which is where it is and no damage.
+        let given = |number: usize| {
+            let mut document = document(number, 1);
+            document.chunks[0].vector = vec![number as f32 * 0.1; WIDTH].into();
+            document
+        };
+        store.put("c", &(0..6).map(given).collect::<Vec<_>>()).unwrap();
+        store.seal("c", &|| false).unwrap();
+        assert_eq!(store.check(false).unwrap(), []);
+        drop(store);
+        let path = segment(dir.path());
+        let mut bytes = fs::read(&path).unwrap();
+        let at = part(&bytes, b".row").start + 2 * 4 * WIDTH + 7;
+        bytes[at] ^= 0x80;
+        fs::write(&path, bytes).unwrap();
+
+        let store = Store::open(dir.path()).unwrap();
+        store.maintain(false);
+        let findings = store.check(true).unwrap();
+        assert!(findings.iter().all(|finding| finding.documents == ["d2"]), "{findings:?}");
+        let vector = |row: u64| store.vector("c", row).unwrap().unwrap().into_f32();
+        assert!(vector(2).iter().all(|x| x.is_nan()));
+        assert_eq!((vector(0), vector(5)), (vec![0.0; WIDTH], vec![0.5; WIDTH]));
+        let request = Request::new(vec![0.2; WIDTH], 6).exact();
+        let hits = store.search("c", &request).unwrap().hits;
+        assert_eq!((hits.len(), &*hits[5].document), (6, "d2"), "last of all");
+        assert!(store.check(false).unwrap().iter().all(|finding| finding.documents == ["d2"]));
+        store.put("c", &[given(2)]).unwrap();
+        assert_eq!(store.check(false).unwrap(), []);
+    }
+}
+
+#[test]
 fn a_damaged_text_takes_its_document_with_it_and_no_other_is_changed() {
     let (dir, store) = database();
     let before = all(&store);
@@ -282,7 +322,7 @@ fn tombstones_of_nothing_rows_of_nothing_and_files_of_nothing_are_found() {
     let mut batch = Batch::default();
     batch.put(&Key::Row { collection: NUMBER, row: 50 }, &{
         let chunk = &document(7, 1).chunks[0];
-        row::encode_row(&row::encode_info("d7", 0, chunk), &chunk.vector)
+        row::encode_row(&row::encode_info("d7", 0, chunk), chunk.vector.values())
     });
     store.tree().apply(batch).unwrap();
     let store = reopen(dir.path(), store);
