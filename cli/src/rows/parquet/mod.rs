@@ -1,4 +1,4 @@
-//! Tables as pyarrow, pandas, polars and DuckDB write them: <https://parquet.apache.org/docs/file-format/>.
+//! Tables as pyarrow, pandas and polars write them: <https://parquet.apache.org/docs/file-format/>.
 //!
 //! | column | holds | may be null |
 //! |---|---|---|
