@@ -42,6 +42,10 @@ pub struct SuccessorStatus {
     pub documents: usize,
     /// Their chunks.
     pub chunks: usize,
+    /// Segments that hold chunks already.
+    pub segments: usize,
+    /// Bytes of the files of these segments.
+    pub bytes: u64,
 }
 
 /// What came of finishing.
@@ -165,9 +169,14 @@ impl Store {
     ) -> Result<Option<SuccessorStatus>> {
         let Some(built) = collection.successor() else { return Ok(None) };
         let documents = self.tree().count(&key::prefix(built.number, Tag::Document))?;
-        let chunks = built.view().n_live_before(u64::MAX);
-        let space = built.space().as_ref().clone();
-        Ok(Some(SuccessorStatus { space, documents, chunks }))
+        let view = built.view();
+        Ok(Some(SuccessorStatus {
+            space: built.space().as_ref().clone(),
+            documents,
+            chunks: view.n_live_before(u64::MAX),
+            segments: view.sealed().len(),
+            bytes: view.sealed().iter().map(|sealed| sealed.n_bytes()).sum(),
+        }))
     }
 
     /// As [`Store::drop_successor`], under the writer's mutex.

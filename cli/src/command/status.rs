@@ -38,8 +38,10 @@ fn short(fingerprint: &str) -> &str {
     fingerprint.get(..SHORT_FINGERPRINT).unwrap_or(fingerprint)
 }
 
+/// What a collection has in segments, and what is built of it in another space.
 fn segment_bytes(collection: &CollectionStatus) -> u64 {
-    collection.segments.iter().map(|segment| segment.bytes).sum()
+    let built = collection.successor.as_ref().map_or(0, |built| built.bytes);
+    collection.segments.iter().map(|segment| segment.bytes).sum::<u64>() + built
 }
 
 /// The share of the best ten that the graph finds as searches walk it, measured when the segment was
@@ -93,6 +95,7 @@ fn to_json(status: &Status) -> Value {
                 "dims": built.space.dims,
                 "documents": built.documents,
                 "chunks": built.chunks,
+                "bytes": built.bytes,
             })),
         })
     };
