@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use engine::ingest::{self, Embedded, PreparedChunk, Records, Stamp};
+use engine::Precision;
+use engine::ingest::{self, Embedded, Embedding, PreparedChunk, Records, Stamp};
 use half::f16;
 use storage::{Space, Vector};
 
@@ -32,17 +33,28 @@ pub(crate) struct Kept<'a> {
 impl Records for Kept<'_> {
     type Error = Error;
 
-    fn vector(&mut self, hash: &[u8; 16]) -> Result<Option<Vec<f32>>> {
+    fn embedding(&mut self, hash: &[u8; 16]) -> Result<Option<Embedding>> {
         let Some(&row) = self.rows.get(hash) else { return Ok(None) };
         // A repair leaves zeros where a vector is lost: it is embedded again.
         let vector = self.store.vector(self.collection, row)?.map(Vector::into_f32);
-        Ok(vector.filter(|row| row.iter().any(|value| *value != 0.0)))
+        let Some(vector) = vector.filter(|row| row.iter().any(|value| *value != 0.0)) else {
+            return Ok(None);
+        };
+        let precision = self.store.precision(self.collection, row)?;
+        Ok(Some(kept(vector, precision)))
     }
 
     fn keep(&mut self, documents: Vec<Embedded>) -> Result<()> {
         let documents: Vec<_> =
             documents.into_iter().map(|document| self.stored(document)).collect();
-        Ok(self.store.put_of(self.collection, self.space, &documents)?)
+        self.store.put_of(self.collection, self.space, &documents)?;
+        // A text that comes again in this run is not embedded again.
+        for document in &documents {
+            let Some(info) = self.store.document(self.collection, &document.id)? else { continue };
+            let hashes = document.chunks.iter().map(|chunk| chunk.hash);
+            self.rows.extend(hashes.zip(info.first_row..));
+        }
+        Ok(())
     }
 
     fn touch(&mut self, stamps: Vec<(String, Stamp)>) -> Result<()> {
@@ -65,7 +77,7 @@ impl Kept<'_> {
         let Embedded { id, file, title, meta, chunks } = document;
         let kind = |kind: ingest::Kind| kind.name().to_owned();
         let source = file.map(|(stamp, of)| self.source(id.clone(), &stamp, kind(of)));
-        let chunks = chunks.into_iter().map(|(chunk, vector)| stored(chunk, &vector));
+        let chunks = chunks.into_iter().map(|(chunk, embedding)| stored(chunk, &embedding));
         storage::Document { id, source, title, meta, chunks: chunks.collect() }
     }
 
@@ -80,8 +92,13 @@ impl Kept<'_> {
     }
 }
 
-/// A chunk with its vector, as it is kept.
-pub(crate) fn stored(chunk: PreparedChunk, vector: &[f32]) -> storage::Chunk {
+/// What a chunk became, as the store has it.
+pub(crate) fn kept(vector: Vec<f32>, precision: Option<String>) -> Embedding {
+    Embedding { vector, precision: precision.and_then(|name| Precision::named(&name)) }
+}
+
+/// A chunk with what it became, as it is kept.
+pub(crate) fn stored(chunk: PreparedChunk, embedding: &Embedding) -> storage::Chunk {
     storage::Chunk {
         text: chunk.text,
         hash: chunk.hash,
@@ -89,7 +106,8 @@ pub(crate) fn stored(chunk: PreparedChunk, vector: &[f32]) -> storage::Chunk {
         page: chunk.page,
         headings: chunk.headings,
         n_tokens: chunk.tokens.ids.len() as u32,
-        vector: vector.iter().copied().map(f16::from_f32).collect(),
+        precision: embedding.precision.map(|precision| precision.name().to_owned()),
+        vector: embedding.vector.iter().copied().map(f16::from_f32).collect(),
     }
 }
 

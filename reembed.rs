@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use engine::Embedder;
-use engine::ingest::{self, Again, PreparedChunk, Vectors};
-use storage::{Chunk, DocumentInfo, Finished, Store, StoredChunk, Successor, Vector};
+use engine::ingest::{self, Again, Embedding, Embeddings, PreparedChunk};
+use storage::{Chunk, DocumentInfo, Finished, Store, StoredChunk, Successor};
 
-use crate::records::stored;
+use crate::records::{kept, stored};
 use crate::{Collection, Error, Result, space_of};
 
 /// A batch ends at this many documents or chunks: a second or so of embedding.
@@ -192,15 +192,15 @@ impl<'a> Run<'a> {
             }
             documents.push((info, chunks));
         }
-        let Some(vectors) = self.embed(&documents)? else { return Ok(false) };
+        let Some(embeddings) = self.embed(&documents)? else { return Ok(false) };
         let documents: Vec<(DocumentInfo, Vec<Chunk>)> = documents
             .into_iter()
             .map(|(info, chunks)| {
-                let with_vector = |chunk: PreparedChunk| {
-                    let vector = &vectors[&chunk.hash];
-                    stored(chunk, vector)
+                let embedded = |chunk: PreparedChunk| {
+                    let embedding = &embeddings[&chunk.hash];
+                    stored(chunk, embedding)
                 };
-                (info, chunks.into_iter().map(with_vector).collect())
+                (info, chunks.into_iter().map(embedded).collect())
             })
             .collect();
         for ((_, chunks), first_row) in documents.iter().zip(self.successor.put(&documents)?) {
@@ -212,20 +212,21 @@ impl<'a> Run<'a> {
         Ok(!(self.cancelled)())
     }
 
-    /// The vectors of chunks by hash, those that are in the new space already and new ones; none if it was stopped.
+    /// What chunks became, by hash: those that are in the new space already and new ones; none if it was stopped.
     fn embed(
         &mut self,
         documents: &[(DocumentInfo, Vec<PreparedChunk>)],
-    ) -> Result<Option<Vectors>> {
+    ) -> Result<Option<Embeddings>> {
         let began = Instant::now();
         let Run { embedder, successor, rows, watch, cancelled, progress, done, .. } = self;
-        let mut known = |hash: &[u8; 16]| -> Result<Option<Vec<f32>>> {
+        let mut known = |hash: &[u8; 16]| -> Result<Option<Embedding>> {
             let Some(&row) = rows.get(hash) else { return Ok(None) };
-            Ok(successor.vector(row)?.map(Vector::into_f32))
+            let Some(vector) = successor.vector(row)? else { return Ok(None) };
+            Ok(Some(kept(vector.into_f32(), successor.precision(row)?)))
         };
         let (before, n_before) = (*progress, (done.chunks_embedded, done.tokens_embedded));
         let chunks = documents.iter().flat_map(|(_, chunks)| chunks);
-        let vectors = ingest::vectors(chunks, embedder, &mut known, |n_texts, n_tokens| {
+        let embeddings = ingest::embeddings(chunks, embedder, &mut known, |n_texts, n_tokens| {
             done.chunks_embedded = n_before.0 + n_texts;
             done.tokens_embedded = n_before.1 + n_tokens;
             let (chunks, tokens) = (before.chunks + n_texts, done.tokens_embedded);
@@ -234,7 +235,7 @@ impl<'a> Run<'a> {
         });
         progress.tokens = done.tokens_embedded;
         done.seconds_embedding += began.elapsed().as_secs_f64();
-        vectors
+        embeddings
     }
 }
 

@@ -52,6 +52,7 @@ impl Collection {
                 page: None,
                 headings: Vec::new(),
                 n_tokens: 0,
+                precision: None,
                 vector,
             };
             Ok(storage::Document { id, source: None, title, meta, chunks: vec![chunk] })

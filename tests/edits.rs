@@ -57,3 +57,21 @@ fn a_paragraph_put_into_the_middle_of_a_long_file_embeds_at_most_three_chunks() 
     let answer = book.search("zebra in the desert").run().unwrap();
     assert!(answer.hits.iter().all(|hit| hit.document.ends_with("other.txt")));
 }
+
+#[test]
+fn a_text_that_many_files_have_is_embedded_once() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("docs");
+    fs::create_dir(&folder).unwrap();
+    // More files than one batch takes.
+    for n in 0..150 {
+        fs::write(folder.join(format!("{n}.txt")), "The licence of everything here.").unwrap();
+    }
+    let db = Database::open(place.path().join("db")).unwrap();
+    let copies = db.collection("copies").unwrap();
+    assert_eq!(copies.sync(&folder).unwrap().chunks_embedded, 1);
+    assert_eq!(copies.list().unwrap().len(), 150);
+    let vectors = |name: &str| copies.vectors(&format!("{}/{name}", folder.display())).unwrap();
+    let of = |name: &str| vectors(name).remove(0).1;
+    assert_eq!(of("0.txt"), of("149.txt"));
+}

@@ -1,5 +1,6 @@
 //! One space, whatever the precision: what int8 has indexed, f32 asks, adds to and leaves as it is.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use gemmule::{Answer, Collection, Database, Document, Precision};
@@ -24,6 +25,16 @@ const QUERIES: [(&str, &str); 4] = [
     ("how long do I bake apples?", "pie"),
     ("animals of the ocean", "whale"),
 ];
+
+/// What the rows of each segment were made in.
+fn made(db: &Database) -> Vec<BTreeMap<String, u64>> {
+    let notes = db.status().unwrap().collections.remove(0);
+    notes.segments.into_iter().map(|segment| segment.precisions).collect()
+}
+
+fn counts(of: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    of.iter().map(|(name, n_rows)| ((*name).to_owned(), *n_rows)).collect()
+}
 
 fn ask(notes: &Collection, query: &str) -> Answer {
     notes.search(query).fusion(gemmule::Fusion::VectorOnly).limit(8).run().unwrap()
@@ -65,6 +76,13 @@ fn what_is_indexed_in_int8_is_asked_and_added_to_in_f32() {
         }
     }
     assert!(differs, "some of the rows were made in another precision");
+    drop(mixed);
+
+    let db = Database::open(place.path().join("mixed")).unwrap();
+    db.collection("notes").unwrap().seal().unwrap();
+    assert_eq!(made(&db), [counts(&[("int8", 5)]), counts(&[("f32", 3)])]);
+    db.collection("notes").unwrap().compact(&|| false).unwrap();
+    assert_eq!(made(&db), [counts(&[("f32", 3), ("int8", 5)])]);
 }
 
 #[test]
@@ -82,4 +100,11 @@ fn another_precision_embeds_nothing_again() {
         embedded.push(db.collection("notes").unwrap().sync(&folder).unwrap().chunks_embedded);
     }
     assert_eq!(embedded, [TEXTS.len(), 0, 0]);
+    // Rows that were put again keep what made them.
+    fs::write(folder.join("pie.txt"), format!("{} And eat it warm.", TEXTS[1].1)).unwrap();
+    let db = Database::open(place.path().join("db")).unwrap().with_precision(Precision::F32);
+    let notes = db.collection("notes").unwrap();
+    assert_eq!(notes.sync(&folder).unwrap().chunks_embedded, 1);
+    notes.compact(&|| false).unwrap();
+    assert_eq!(made(&db), [counts(&[("f32", 1), ("int8", TEXTS.len() as u64 - 1)])]);
 }

@@ -83,6 +83,8 @@ pub struct Chunk {
     pub headings: Vec<String>,
     /// Tokens of the model in the text.
     pub n_tokens: u32,
+    /// What its vector was made in: the name of a precision of the engine. None if the vector was given.
+    pub precision: Option<String>,
     /// Its vector as the collection's space keeps it ([`Space::kept`](crate::Space::kept)). `[full_width]`
     pub vector: index::Vector,
 }
@@ -125,6 +127,8 @@ pub struct StoredChunk {
     pub n_tokens: u32,
     /// Hash of the text and all else that its vector depends on.
     pub hash: [u8; 16],
+    /// What its vector was made in: the name of a precision of the engine. None if the vector was given.
+    pub precision: Option<String>,
 }
 
 /// The payload of a document's record, in this order.

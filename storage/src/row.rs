@@ -18,6 +18,7 @@ use crate::space::Space;
 /// What is kept beside a vector, in this order.
 #[derive(Encode, Decode)]
 struct RowInfo {
+    precision: Option<String>,
     document: String,
     chunk_idx: u32,
     text: String,
@@ -31,8 +32,9 @@ struct RowInfo {
 
 /// Encodes what is kept beside a chunk's vector.
 pub(crate) fn encode_info(document: &str, chunk_idx: u32, chunk: &Chunk) -> Vec<u8> {
-    let Chunk { text, hash, range, page, headings, n_tokens, vector: _ } = chunk;
+    let Chunk { text, hash, range, page, headings, n_tokens, precision, vector: _ } = chunk;
     record::encode(&RowInfo {
+        precision: precision.clone(),
         document: document.to_owned(),
         chunk_idx,
         text: text.clone(),
@@ -57,6 +59,7 @@ pub(crate) fn decode_info(row: u64, bytes: &[u8]) -> Result<StoredChunk> {
         headings: info.headings,
         n_tokens: info.n_tokens,
         hash: info.hash,
+        precision: info.precision,
     })
 }
 
@@ -66,6 +69,18 @@ pub(crate) fn decode_info(row: u64, bytes: &[u8]) -> Result<StoredChunk> {
 /// If `info` was not made by [`encode_info`] or read back by [`decode_info`].
 pub(crate) fn hash_of(info: &[u8]) -> &[u8; 16] {
     info.last_chunk().expect("encoded information ends with 16 bytes of hash")
+}
+
+/// What the chunk's vector was made in, which is the first field of the encoded information of row `row`.
+pub(crate) fn precision_of(row: u64, info: &[u8]) -> Result<Option<&str>> {
+    let first = bincode::borrow_decode_from_slice(info, bincode::config::standard());
+    let (precision, _) = first.map_err(|error| {
+        Error::corrupt(
+            format_args!("the text of row {row}"),
+            format!("it does not begin with a precision: {error}"),
+        )
+    })?;
+    Ok(precision)
 }
 
 /// A checksum (crc32) of all that is kept of a row: its id, its vector as kept, its encoded information.

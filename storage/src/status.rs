@@ -1,5 +1,6 @@
 //! What a database holds, for people: counts, sizes, warnings.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use index::SegmentStats;
@@ -10,6 +11,7 @@ use crate::disk;
 use crate::error::Result;
 use crate::open::recover::{ENGINE_DIR, FORMAT};
 use crate::records::key::{self, Tag};
+use crate::segments::sealed::Sealed;
 use crate::space::Space;
 use crate::store::Store;
 use crate::successor::SuccessorStatus;
@@ -70,6 +72,8 @@ pub struct SegmentStatus {
     pub dims: usize,
     /// The kind of its codes.
     pub quant: Quant,
+    /// How many of its rows were made in each precision of the model; those that were given have the name "".
+    pub precisions: BTreeMap<String, u64>,
     /// What its graph looks like.
     pub stats: SegmentStats,
 }
@@ -120,7 +124,14 @@ pub(crate) fn of(
         let name = &collection.name;
         warnings.push(format!("the lexicon of collection {name} is kept in memory: {problem}"));
     }
+    let mut precisions = |sealed: &Sealed| {
+        sealed.made().unwrap_or_else(|problem| {
+            warnings.push(problem.to_string());
+            BTreeMap::new()
+        })
+    };
     let segments = view.sealed().iter().map(|sealed| SegmentStatus {
+        precisions: precisions(sealed),
         name: sealed.name().to_owned(),
         rows: sealed.n_rows(),
         dead: sealed.n_dead(),

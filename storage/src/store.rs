@@ -193,6 +193,14 @@ impl Store {
         Ok(self.collection(collection)?.view().vector(row))
     }
 
+    /// The precision that the vector of a row was made in, of a dead row too; none if it was given or is not kept.
+    ///
+    /// # Errors
+    /// [`Error::NoCollection`]; [`Error::Segment`] or [`Error::Corrupt`] if the row's text is damaged.
+    pub fn precision(&self, collection: &str, row: u64) -> Result<Option<String>> {
+        self.collection(collection)?.view().precision(row)
+    }
+
     /// The rows closest to a query: graphs of segments and a scan of unsealed rows, or, if it is to be exact, all rows;
     /// the rows that match its words; or both.
     ///

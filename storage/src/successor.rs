@@ -259,6 +259,14 @@ impl Successor<'_> {
         Ok(self.find()?.1.view().vector(row))
     }
 
+    /// The precision that the vector of a row in it was made in.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`]; as [`Store::precision`].
+    pub fn precision(&self, row: u64) -> Result<Option<String>> {
+        self.find()?.1.view().precision(row)
+    }
+
     /// Puts documents, each as the collection has it and with its chunks in the new space. Returns the first row of each;
     /// none for one that is no longer as it is given: that one is pending again, or gone.
     ///

@@ -81,7 +81,7 @@ impl Store {
     /// [`Error::Space`] if the collection is in another one by now; as [`put`](Store::put).
     pub fn put_of(&self, collection: &str, space: &Space, documents: &[Document]) -> Result<()> {
         for document in documents {
-            check_document(document, space)?;
+            document.check(space)?;
         }
         let mut seen = HashSet::new();
         let mut last_of_each: Vec<&Document> =
@@ -325,19 +325,25 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_document(document: &Document, space: &Space) -> Result<()> {
-    let problem = if document.id.is_empty() {
-        "its id is empty".to_owned()
-    } else if document.id.len() > MAX_ID_BYTES {
-        format!("its id has {} bytes, {MAX_ID_BYTES} is the most", document.id.len())
-    } else if document.chunks.len() > u32::MAX as usize {
-        format!("it has {} chunks", document.chunks.len())
-    } else if fields::is_too_deep(&document.meta) {
-        format!("its metadata is nested more than {MAX_META_DEPTH} deep; flatten it")
-    } else {
-        return check_chunks(&document.id, &document.chunks, space);
-    };
-    Err(Error::Document { id: shorten(&document.id), problem })
+impl Document {
+    /// Checks all that [`Store::put`] asks of a document of this space but the size of its records.
+    ///
+    /// # Errors
+    /// [`Error::Document`] for its id and its metadata; [`Error::Row`] for a vector.
+    pub fn check(&self, space: &Space) -> Result<()> {
+        let problem = if self.id.is_empty() {
+            "its id is empty".to_owned()
+        } else if self.id.len() > MAX_ID_BYTES {
+            format!("its id has {} bytes, {MAX_ID_BYTES} is the most", self.id.len())
+        } else if self.chunks.len() > u32::MAX as usize {
+            format!("it has {} chunks", self.chunks.len())
+        } else if fields::is_too_deep(&self.meta) {
+            format!("its metadata is nested more than {MAX_META_DEPTH} deep; flatten it")
+        } else {
+            return check_chunks(&self.id, &self.chunks, space);
+        };
+        Err(Error::Document { id: shorten(&self.id), problem })
+    }
 }
 
 /// Checks the vectors of a document's chunks.

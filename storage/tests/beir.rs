@@ -70,6 +70,7 @@ fn document(line: &Value) -> Document {
         page: None,
         headings: Vec::new(),
         n_tokens: 0,
+        precision: None,
         vector: vec![f16::ONE, f16::ZERO].into(),
     };
     let title = Some(title).filter(|title| !title.is_empty());

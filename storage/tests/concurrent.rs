@@ -21,6 +21,7 @@ pub(crate) fn versioned(number: u64, version: u64) -> Document {
         page: None,
         headings: Vec::new(),
         n_tokens: 2,
+        precision: None,
         vector: content::unit_vector(number * 7 + u64::from(idx))
             .into_iter()
             .map(f16::from_f32)

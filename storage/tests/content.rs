@@ -68,9 +68,11 @@ pub(crate) fn reembed<'a>(
         let mut chunks = Vec::new();
         for (stored, row) in store.chunks(NOTES, id, 0..u32::MAX)?.into_iter().zip(info.first_row..)
         {
-            let StoredChunk { text, range, page, headings, n_tokens, hash, .. } = stored;
+            let StoredChunk { text, range, page, headings, n_tokens, precision, hash, .. } = stored;
             let vector = store.vector(NOTES, row)?.unwrap();
-            chunks.push(make(Chunk { text, hash, range, page, headings, n_tokens, vector }));
+            #[rustfmt::skip]
+            let chunk = Chunk { text, hash, range, page, headings, n_tokens, precision, vector };
+            chunks.push(make(chunk));
         }
         assert!(successor.put(&[(info, chunks)])?[0].is_some());
     }
@@ -147,6 +149,7 @@ fn chunk(seed: u64, numbers: &mut Numbers) -> Chunk {
         page: (numbers.below(2) == 0).then_some(3),
         headings: vec!["One".to_owned(), format!("Two \u{e9} {seed}")],
         n_tokens: n_words as u32,
+        precision: [None, Some("int8"), Some("f32")][seed as usize % 3].map(str::to_owned),
         vector,
     }
 }

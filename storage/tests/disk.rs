@@ -189,6 +189,6 @@ fn another_version_says_what_was_found_what_is_known_and_what_to_do() {
     drop(Store::open(dir.path()).unwrap());
     fs::write(dir.path().join("format"), "gemmule 7\n").unwrap();
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, Error::Format { found: 7, expected: 0, .. }), "{error}");
+    assert!(matches!(error, Error::Format { found: 7, expected: 1, .. }), "{error}");
     assert!(error.to_string().contains("newer gemmule"));
 }

@@ -120,6 +120,7 @@ fn ten_thousand_equal_rows_are_sealed_merged_filtered_and_found() {
         page: None,
         headings: Vec::new(),
         n_tokens: 2,
+        precision: None,
         vector,
     };
     for number in 0..N_DOCUMENTS {

@@ -30,7 +30,7 @@ fn a_version_file_cut_at_any_byte_is_an_error_that_names_it() {
     let dir = database();
     let path = dir.path().join("format");
     let whole = fs::read(&path).unwrap();
-    assert_eq!(whole, b"gemmule 0\n");
+    assert_eq!(whole, b"gemmule 1\n");
     for n_bytes in 0..whole.len() {
         fs::write(&path, &whole[..n_bytes]).unwrap();
         let error = Store::open(dir.path()).unwrap_err();

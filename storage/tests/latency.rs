@@ -48,6 +48,7 @@ fn document(number: u64) -> Document {
         page: None,
         headings: Vec::new(),
         n_tokens: 2,
+        precision: None,
         vector: row(number).into_iter().map(f16::from_f32).collect(),
     };
     let id = format!("document {number}");

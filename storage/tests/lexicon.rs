@@ -21,6 +21,7 @@ fn document(number: u64) -> Document {
         page: None,
         headings: vec!["Sea".to_owned()],
         n_tokens: 8,
+        precision: None,
         vector: content::unit_vector(number % 5).into_iter().map(f16::from_f32).collect(),
     };
     let title = Some(format!("Title{number}"));

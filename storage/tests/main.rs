@@ -16,6 +16,7 @@
 //! - `damage`: flipped bits in each part of a segment, and their repair.
 //! - `disk`: full, read-only, not a database, another version.
 //! - `files`: our own files cut short.
+//! - `kept`: databases of earlier formats open.
 //! - `lexicon`: text search through seals, openings and damage.
 //! - `beir`: text search against a reference, on sets that are not part of the repository.
 //! - `content`: documents made for tests.
@@ -31,6 +32,7 @@ mod edges;
 mod faults;
 mod files;
 mod filter;
+mod kept;
 mod latency;
 mod lexicon;
 

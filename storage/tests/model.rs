@@ -394,6 +394,7 @@ pub(crate) fn stored_chunks(document: &Document) -> Vec<StoredChunk> {
         headings: chunk.headings.clone(),
         n_tokens: chunk.n_tokens,
         hash: chunk.hash,
+        precision: chunk.precision.clone(),
     });
     chunks.collect()
 }
@@ -409,6 +410,9 @@ fn check_copy(model: &Model, dir: &Path) {
 pub(crate) fn check_compact(store: &Store, dir: &Path) {
     let collection = store.status().unwrap().collections.remove(0);
     assert!(collection.segments.len() <= 1 && collection.dead == 0, "{collection:?}");
+    for segment in &collection.segments {
+        assert_eq!(segment.precisions.values().sum::<u64>(), segment.rows as u64, "{segment:?}");
+    }
     let n_built = collection.successor.map_or(0, |built| built.segments);
     let n_segments = collection.segments.len() + n_built;
     let n_files = || fs::read_dir(dir.join("segments")).unwrap().count();

@@ -39,6 +39,7 @@ fn to_json(info: &DocumentInfo, chunks: &[StoredChunk]) -> Value {
             "page": chunk.page,
             "heading": heading(chunk),
             "tokens": chunk.n_tokens,
+            "precision": chunk.precision,
             "text": chunk.text,
         })
     };

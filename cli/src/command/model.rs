@@ -173,9 +173,8 @@ fn path(flags: &ModelName, output: &mut Output) -> anyhow::Result<Done> {
 }
 
 fn verify(flags: &Verify, output: &mut Output) -> anyhow::Result<Done> {
-    let all = [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Int4];
     let wanted: Vec<Precision> = match flags.precision.is_empty() {
-        true => all.to_vec(),
+        true => Precision::ALL.to_vec(),
         false => flags.precision.iter().map(|&name| name.into()).collect(),
     };
     let mut results = Vec::new();

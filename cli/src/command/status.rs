@@ -5,7 +5,7 @@ use gemmule::storage::{CollectionStatus, SegmentStatus};
 use gemmule::{Embedder, Precision, Status};
 use serde_json::{Value, json};
 
-use super::{as_of, open_database};
+use super::{as_of, db_flag, open_database};
 use crate::args::Global;
 use crate::output::Output;
 use crate::{Done, text};
@@ -21,7 +21,7 @@ pub(crate) fn run(global: &Global, output: &mut Output) -> anyhow::Result<Done> 
         value["as_of"] = json!(as_of(&db));
         output.value(&value)?;
     } else {
-        print(&status, output)?;
+        print(&status, &db_flag(&global.db), output)?;
     }
     Ok(Done::Whole)
 }
@@ -118,13 +118,15 @@ fn segment_to_json(segment: &SegmentStatus) -> Value {
         "bytes": segment.bytes,
         "dims": segment.dims,
         "quant": segment.quant.to_string(),
+        "precisions": segment.precisions,
         "mended": segment.stats.mended,
         "recall": segment_recall(segment),
         "recall_by_ef": points.map(|point| json!([point.ef, exact(point.recall)])).collect::<Vec<_>>(),
     })
 }
 
-fn print(status: &Status, output: &mut Output) -> anyhow::Result<()> {
+/// `db_flag`: what a command needs to mean this database.
+fn print(status: &Status, db_flag: &str, output: &mut Output) -> anyhow::Result<()> {
     output.line(format_args!(
         "{}  format {}, {}",
         output.bold(&text::printable(&status.path.display().to_string())),
@@ -163,8 +165,10 @@ fn print(status: &Status, output: &mut Output) -> anyhow::Result<()> {
         }
         if let Some(built) = &collection.successor {
             let model = text::printable(&built.space.model);
+            let name = text::printable(&collection.name);
             output.line(format_args!(
-                "  reembed    {} of {} documents in the space of {model}; `gemmule reembed --model {model}` goes on",
+                "  reembed    {} of {} documents in the space of {model}; \
+                 `gemmule reembed{db_flag} --collection {name} --model {model}` goes on",
                 text::grouped(built.documents),
                 text::grouped(collection.documents),
             ))?;
@@ -199,6 +203,18 @@ fn segment_line(segment: &SegmentStatus) -> String {
         text::counted(segment.rows, "row"),
         text::bytes(segment.bytes)
     );
+    let made = segment.precisions.iter().filter(|(name, _)| !name.is_empty());
+    let made: Vec<(&String, &u64)> = made.collect();
+    match made[..] {
+        [] => {}
+        [(name, _)] => line += &format!(", made in {}", text::printable(name)),
+        _ => {
+            let each = made.iter().map(|(name, n)| {
+                format!("{} in {}", text::grouped(**n as usize), text::printable(name))
+            });
+            line += &format!(", made {}", each.collect::<Vec<_>>().join(" and "));
+        }
+    }
     if let Some(recall) = segment_recall(segment) {
         line += &format!(", finds {:.2} % of the best ten", 100.0 * recall);
     }

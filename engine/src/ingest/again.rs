@@ -2,15 +2,14 @@
 //!
 //! Chunks stay as they were cut, each in its place: files need not be there, and a run over them finds them unchanged.
 //! Only a chunk that the other model cannot read at once, since its tokens are others or its window is smaller, is cut
-//! anew, by that model's tokens. Nothing is left out.
+//! anew.
 
 use rayon::prelude::*;
 
-use super::chunk::{ChunkOptions, chunk};
-use super::examine::{PreparedChunk, chunk_hash, in_prompt};
-use super::extract::Extracted;
+use super::examine::PreparedChunk;
+use super::fit::fit;
+use crate::Result;
 use crate::embedder::Embedder;
-use crate::{Error, Result};
 
 /// A chunk as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,58 +28,23 @@ pub struct Again {
 /// of those given had to be cut.
 ///
 /// # Errors
-/// [`Error::TooLong`] if the model's window has no room for a single character; as [`Embedder::tokenize`].
+/// [`TooLong`](crate::Error::TooLong) if the model's window has no room for a single character; as [`Embedder::tokenize`].
 pub fn again(
     embedder: &Embedder,
     title: Option<&str>,
     chunks: Vec<Again>,
 ) -> Result<(Vec<PreparedChunk>, usize)> {
-    let prepare = |chunk: Again| match in_prompt(embedder, title, &chunk.headings, &chunk.text) {
-        Ok((prompt, tokens)) => {
-            let Again { text, range, page, headings } = chunk;
-            let hash = chunk_hash(&prompt, &text);
-            Ok((vec![PreparedChunk { text, range, page, headings, hash, tokens }], 0))
-        }
-        Err(Error::TooLong { .. }) => Ok((cut(embedder, title, &chunk)?, 1)),
-        Err(error) => Err(error),
-    };
-    let prepared: Vec<(Vec<PreparedChunk>, usize)> =
-        chunks.into_par_iter().map(prepare).collect::<Result<_>>()?;
-    let n_cut = prepared.iter().map(|(_, n_cut)| n_cut).sum();
-    Ok((prepared.into_iter().flat_map(|(chunks, _)| chunks).collect(), n_cut))
-}
-
-/// Cuts a chunk into the longest pieces that fit, tried from half the window down.
-fn cut(embedder: &Embedder, title: Option<&str>, whole: &Again) -> Result<Vec<PreparedChunk>> {
-    let Again { text, range, page, headings } = whole;
-    let plain = Extracted::plain(text.as_str(), None);
-    let mut most = embedder.package().window / 2;
-    loop {
-        let pieces = chunk(&plain, &embedder.package().tokenizer, &ChunkOptions { tokens: most })?;
-        let prepared = pieces.into_iter().map(|piece| {
-            let text = &plain.text[piece.range.clone()];
-            let (prompt, tokens) = in_prompt(embedder, title, headings, text)?;
-            let at = |offset: usize| range.start + offset as u64;
-            Ok(PreparedChunk {
-                hash: chunk_hash(&prompt, text),
-                text: text.to_owned(),
-                range: at(piece.range.start)..at(piece.range.end),
-                page: *page,
-                headings: headings.clone(),
-                tokens,
-            })
-        });
-        match prepared.collect() {
-            Err(Error::TooLong { .. }) if most > 1 => most /= 2,
-            done => return done,
-        }
-    }
+    let fitted = chunks.into_par_iter().map(|chunk| fit(embedder, title, chunk));
+    let fitted: Vec<Vec<PreparedChunk>> = fitted.collect::<Result<_>>()?;
+    let n_cut = fitted.iter().filter(|pieces| pieces.len() > 1).count();
+    Ok((fitted.into_iter().flatten().collect(), n_cut))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::chunk::ChunkOptions;
     use super::super::examine::prepare;
+    use super::super::extract::Extracted;
     use super::*;
 
     fn kept(prepared: &PreparedChunk) -> Again {

@@ -11,11 +11,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
-use super::chunk::{ChunkOptions, chunk};
+use super::again::Again;
+use super::chunk::{Chunk, ChunkOptions, chunk};
 use super::extract::{Extracted, Failure, Kind, Limits, extract, read};
+use super::fit::fit;
 use super::walk::Found;
+use crate::Result;
 use crate::embedder::{Embedder, Tokens};
-use crate::{Error, Result};
 
 /// A stamp is proof only if it was this old when it was recorded: coarse clocks tick every 2 s.
 const GRAIN_NS: i64 = 2_000_000_000;
@@ -148,7 +150,7 @@ pub fn examine(
     }
 }
 
-/// Cuts a text and tokenises each piece in its prompt.
+/// Cuts a text and tokenises each piece in its prompt; one that the model cannot read at once is cut again.
 ///
 /// # Errors
 /// As [`Embedder::tokenize`].
@@ -159,41 +161,14 @@ pub fn prepare(
 ) -> Result<Vec<PreparedChunk>> {
     let title = extracted.title.as_deref();
     let pieces = chunk(extracted, &embedder.package().tokenizer, options)?;
-    let prepared = pieces.into_iter().map(|piece| {
-        let text = &extracted.text[piece.range.clone()];
-        let (prompt, tokens) = in_prompt(embedder, title, &piece.headings, text)?;
-        Ok(PreparedChunk {
-            hash: chunk_hash(&prompt, text),
-            text: text.to_owned(),
-            range: piece.range.start as u64..piece.range.end as u64,
-            page: piece.page,
-            headings: piece.headings,
-            tokens,
-        })
-    });
-    prepared.collect()
-}
-
-/// Tokenises a piece under its heading path. A path so long that the two do not fit the window
-/// together loses its outer headings; the text itself is never cut.
-pub(super) fn in_prompt(
-    embedder: &Embedder,
-    title: Option<&str>,
-    headings: &[String],
-    text: &str,
-) -> Result<(String, Tokens)> {
-    let mut path: Vec<&str> =
-        title.into_iter().chain(headings.iter().map(String::as_str)).collect();
-    path.dedup();
-    loop {
-        let joined = path.join(" > ");
-        let prompt = embedder.document_prompt(Some(&joined))?;
-        match embedder.tokenize(&prompt, text) {
-            Ok(tokens) => return Ok((prompt, tokens)),
-            Err(Error::TooLong { .. }) if !path.is_empty() => drop(path.remove(0)),
-            Err(error) => return Err(error),
-        }
+    let mut prepared = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let Chunk { range, page, headings, .. } = piece;
+        let text = extracted.text[range.clone()].to_owned();
+        let range = range.start as u64..range.end as u64;
+        prepared.extend(fit(embedder, title, Again { text, range, page, headings })?);
     }
+    Ok(prepared)
 }
 
 /// Equal for texts that the model reads alike.

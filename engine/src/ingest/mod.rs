@@ -15,6 +15,7 @@ pub mod chunk;
 mod document;
 mod examine;
 pub mod extract;
+mod fit;
 mod ledger;
 mod sync;
 pub mod walk;
@@ -27,5 +28,5 @@ pub use examine::{
 };
 pub use extract::{Extracted, Failure, Kind, Limits, Mark, MarkKind, Offsets, extract, read};
 pub use ledger::{FileReport, FileState, Ledger, Progress};
-pub use sync::{Embedded, Known, Records, Vectors, add, root, sync, vectors};
+pub use sync::{Embedded, Embedding, Embeddings, Known, Records, add, embeddings, root, sync};
 pub use walk::{Found, Refused, Walk, walk};

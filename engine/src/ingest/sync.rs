@@ -20,7 +20,7 @@ use super::extract::{Extracted, Failure, Kind};
 use super::ledger::{FileReport, FileState, Ledger, Progress};
 use super::walk::{Found, Refused, walk};
 use crate::embedder::{Embedder, Tokens};
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 
 /// A batch ends at this many files or bytes, whichever comes first: a second or so of embedding.
 const BATCH_FILES: usize = 64;
@@ -37,8 +37,17 @@ pub struct Embedded {
     pub title: Option<String>,
     /// Its metadata.
     pub meta: Map<String, Value>,
-    /// Its chunks, in order, each with a unit vector of full width.
-    pub chunks: Vec<(PreparedChunk, Vec<f32>)>,
+    /// Its chunks, in order.
+    pub chunks: Vec<(PreparedChunk, Embedding)>,
+}
+
+/// What a chunk became.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Embedding {
+    /// Of unit length and full width.
+    pub vector: Vec<f32>,
+    /// What it was made in; none if that is not known.
+    pub precision: Option<Precision>,
 }
 
 /// The caller's side: where stamps and vectors are kept.
@@ -46,11 +55,11 @@ pub trait Records {
     /// What goes wrong there.
     type Error: From<Error>;
 
-    /// The vector of a chunk that was embedded before.
+    /// What a chunk became that was embedded before.
     ///
     /// # Errors
     /// The caller's.
-    fn vector(&mut self, hash: &[u8; 16]) -> Result<Option<Vec<f32>>, Self::Error>;
+    fn embedding(&mut self, hash: &[u8; 16]) -> Result<Option<Embedding>, Self::Error>;
 
     /// Keeps documents; an older one of the same id is replaced. On return they are safe.
     ///
@@ -226,8 +235,8 @@ impl<R: Records> Run<'_, R> {
         let before = self.progress;
         let (embedder, records) = (self.embedder, &mut *self.records);
         let (progress, watch) = (&mut self.progress, &mut *self.watch);
-        let mut known = |hash: &[u8; 16]| records.vector(hash);
-        let embedded = vectors(chunks, embedder, &mut known, |n_texts, n_tokens| {
+        let mut known = |hash: &[u8; 16]| records.embedding(hash);
+        let embedded = embeddings(chunks, embedder, &mut known, |n_texts, n_tokens| {
             progress.chunks = before.chunks + n_texts;
             progress.tokens = before.tokens + n_tokens;
             watch(progress)
@@ -235,13 +244,13 @@ impl<R: Records> Run<'_, R> {
         self.ledger.seconds_embedding += began.elapsed().as_secs_f64();
         self.ledger.chunks_embedded += self.progress.chunks - before.chunks;
         self.ledger.tokens_embedded += self.progress.tokens - before.tokens;
-        let Some(vectors) = embedded? else { return Ok(false) };
+        let Some(embeddings) = embedded? else { return Ok(false) };
         let documents = cut.into_iter().map(|(id, file, title, meta, chunks)| {
-            let with_vector = |chunk: PreparedChunk| {
-                let vector = vectors[&chunk.hash].clone();
-                (chunk, vector)
+            let embedded = |chunk: PreparedChunk| {
+                let embedding = embeddings[&chunk.hash].clone();
+                (chunk, embedding)
             };
-            let chunks = chunks.into_iter().map(with_vector).collect();
+            let chunks = chunks.into_iter().map(embedded).collect();
             Embedded { id, file, title, meta, chunks }
         });
         let documents = documents.collect();
@@ -287,27 +296,27 @@ impl<R: Records> Run<'_, R> {
     }
 }
 
-/// Vectors by the hash of their chunk.
-pub type Vectors = HashMap<[u8; 16], Vec<f32>>;
+/// Embeddings by the hash of their chunk.
+pub type Embeddings = HashMap<[u8; 16], Embedding>;
 
-/// The vector of a chunk that was embedded before, by its hash.
-pub type Known<'a, E> = dyn FnMut(&[u8; 16]) -> Result<Option<Vec<f32>>, E> + 'a;
+/// What a chunk became that was embedded before, by its hash.
+pub type Known<'a, E> = dyn FnMut(&[u8; 16]) -> Result<Option<Embedding>, E> + 'a;
 
-/// The vectors of chunks by hash: those that `known` has, the others embedded, each text once. `None` if `done`, which is
+/// What chunks become, by hash: those that `known` has, the others embedded, each text once. `None` if `done`, which is
 /// told as by [`Embedder::embed`], stopped it.
 ///
 /// # Errors
 /// Those of `known` and of the model.
-pub fn vectors<'a, E: From<Error>>(
+pub fn embeddings<'a, E: From<Error>>(
     chunks: impl Iterator<Item = &'a PreparedChunk>,
     embedder: &Embedder,
     known: &mut Known<'_, E>,
     done: impl FnMut(usize, usize) -> bool,
-) -> Result<Option<Vectors>, E> {
-    let mut vectors = Vectors::new();
+) -> Result<Option<Embeddings>, E> {
+    let mut embeddings = Embeddings::new();
     let (mut hashes, mut texts): (Vec<[u8; 16]>, Vec<Tokens>) = (Vec::new(), Vec::new());
     for chunk in chunks {
-        if vectors.contains_key(&chunk.hash) {
+        if embeddings.contains_key(&chunk.hash) {
             continue;
         }
         let known = known(&chunk.hash)?;
@@ -315,14 +324,18 @@ pub fn vectors<'a, E: From<Error>>(
             hashes.push(chunk.hash);
             texts.push(chunk.tokens.clone());
         }
-        vectors.insert(chunk.hash, known.unwrap_or_default());
+        embeddings.insert(chunk.hash, known.unwrap_or_default());
     }
     match embedder.embed(&texts, done) {
         Err(Error::Cancelled) => return Ok(None),
         Err(error) => return Err(error.into()),
-        Ok(fresh) => vectors.extend(hashes.into_iter().zip(fresh)),
+        Ok(fresh) => {
+            let precision = Some(embedder.precision());
+            let made = fresh.into_iter().map(|vector| Embedding { vector, precision });
+            embeddings.extend(hashes.into_iter().zip(made));
+        }
     }
-    Ok(Some(vectors))
+    Ok(Some(embeddings))
 }
 
 fn cut(id: String, prepared: Prepared) -> Cut {

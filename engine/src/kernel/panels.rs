@@ -44,6 +44,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All of them, the truest first.
+    pub const ALL: [Precision; 4] =
+        [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Int4];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Precision> {
+        Precision::ALL.into_iter().find(|precision| precision.name() == name)
+    }
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {

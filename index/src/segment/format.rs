@@ -15,7 +15,7 @@ use crate::score::{N_EXTRA_WORDS, words_of};
 /// The first bytes of every segment.
 pub(crate) const MAGIC: [u8; 8] = *b"GEMMSEG\0";
 /// The format written and read.
-pub(crate) const VERSION: u32 = 0;
+pub(crate) const VERSION: u32 = 1;
 /// The largest number of rows in a segment; so all positions of links fit in a u32.
 pub const MAX_ROWS: usize = 1 << 26;
 /// The largest width of a row; so an int8 dot product fits in an i32.

@@ -41,7 +41,7 @@ use crate::space::Space;
 use crate::successor;
 
 /// The version of the format that this program reads and writes.
-pub(crate) const FORMAT: u32 = 0;
+pub(crate) const FORMAT: u32 = 1;
 /// The directory of segment files.
 pub(crate) const SEGMENTS_DIR: &str = "segments";
 /// The directory of sled.

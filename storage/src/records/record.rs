@@ -22,7 +22,7 @@ pub(crate) const PART_BYTES: usize = 7 * 1024;
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 64 << 20;
 
 const MAGIC: [u8; 2] = *b"Gm";
-const VERSION: u8 = 0;
+const VERSION: u8 = 1;
 
 // Header: magic at 0, version at 2, tag at 3, payload length at 4, checksum at 8, payload from 12.
 const VERSION_AT: usize = 2;

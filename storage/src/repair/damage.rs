@@ -41,6 +41,7 @@ fn document(id: &str, axis: usize, n_chunks: usize) -> Document {
             page: None,
             headings: Vec::new(),
             n_tokens: 1,
+            precision: None,
             vector: vector.into(),
         }
     };

@@ -77,7 +77,7 @@ pub(crate) fn salvage<'a>(
                 of_document.unwrap_or_else(|| Fields::of_lost_document(&chunk.document));
             let StoredChunk { chunk_idx, page, ref headings, n_tokens, .. } = chunk;
             let fields = of_document.with_chunk(chunk_idx, page, headings, n_tokens);
-            draft.push(*row, vector, &kept.info, fields);
+            draft.push(*row, vector, &kept.info, fields)?;
         }
     }
     Ok(Salvage { draft, without_vector, lost })

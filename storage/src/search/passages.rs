@@ -108,6 +108,7 @@ mod tests {
             page: None,
             headings: Vec::new(),
             n_tokens,
+            precision: None,
             hash: [0; 16],
         };
         let (before, after) = (Vec::new(), Vec::new());

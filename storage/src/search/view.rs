@@ -187,6 +187,11 @@ impl View {
         })
     }
 
+    /// What the vector of a row, dead or not, was made in; none if the vector was given, or there is no such row.
+    pub(crate) fn precision(&self, row: u64) -> Result<Option<String>> {
+        Ok(self.chunk(row)?.and_then(|chunk| chunk.precision))
+    }
+
     /// How its vectors are kept and compared.
     fn form(&self) -> Form {
         let sealed = self.sealed.first().map(|sealed| sealed.segment().form());

@@ -5,6 +5,7 @@
 //! leaves a file that the next opening removes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -16,9 +17,10 @@ use crate::disk::{self, Need};
 use crate::error::{Error, Result};
 use crate::filter::columns::{Columns, META};
 use crate::filter::fields::Fields;
+use crate::records::record;
 use crate::row;
 use crate::segments::listing::{self, DOCS};
-use crate::segments::sealed::{Sealed, SegmentRecord};
+use crate::segments::sealed::{MADE, Made, Sealed, SegmentRecord};
 use crate::segments::texts::{self, HASH, SUMS, TEXT};
 use crate::space::Space;
 
@@ -38,6 +40,7 @@ pub(crate) struct Draft<'a> {
     texts: texts::Writer,
     hashes: Vec<u8>,
     sums: Vec<u8>,
+    made: Made,
     documents: listing::Writer,
     fields: Vec<Described<'a>>,
 }
@@ -62,19 +65,27 @@ impl<'a> Draft<'a> {
             texts: texts::Writer::default(),
             hashes: Vec::new(),
             sums: Vec::new(),
+            made: BTreeMap::new(),
             documents: listing::Writer::default(),
             fields: Vec::new(),
         }
     }
 
     /// Adds a row; ids ascend. `info` is its encoded information, `fields` what filters see of it.
-    pub(crate) fn push(&mut self, row: u64, vector: Values<'_>, info: &[u8], fields: Fields) {
+    pub(crate) fn push(
+        &mut self,
+        row: u64,
+        vector: Values<'_>,
+        info: &[u8],
+        fields: Fields,
+    ) -> Result<()> {
         self.builder.push(row, vector);
-        self.keep(row, vector, info);
+        self.keep(row, vector, info)?;
         match self.fields.last_mut() {
             Some(Described::Fresh(last)) => last.push(fields),
             _ => self.fields.push(Described::Fresh(vec![fields])),
         }
+        Ok(())
     }
 
     /// Adds the live rows of a segment, whose ids are above those given before. Its vectors are read where they lie.
@@ -84,19 +95,25 @@ impl<'a> Draft<'a> {
         let mut texts = source.texts()?;
         for row in source.live_rows() {
             let info = texts.info(row.0).map_err(|problem| source.corrupt(problem))?;
-            self.keep(source.row_id(row), source.vector(row), info);
+            self.keep(source.row_id(row), source.vector(row), info)?;
         }
         self.fields.push(Described::Sealed(source));
         Ok(())
     }
 
     /// Keeps what stands beside a row.
-    fn keep(&mut self, row: u64, vector: Values<'_>, info: &[u8]) {
+    fn keep(&mut self, row: u64, vector: Values<'_>, info: &[u8]) -> Result<()> {
+        let precision = row::precision_of(row, info)?;
+        match self.made.get_mut(precision.unwrap_or_default()) {
+            Some(n_rows) => *n_rows += 1,
+            None => drop(self.made.insert(precision.unwrap_or_default().to_owned(), 1)),
+        }
         self.ends = Some((self.ends.map_or(row, |(first, _)| first), row));
         self.n_rows += 1;
         self.texts.push(info);
         self.hashes.extend(row::hash_of(info));
         self.sums.extend(row::sum(row, vector, info).to_le_bytes());
+        Ok(())
     }
 
     /// Adds a document whose rows are in the segment, in the order of its rows; `record` is the payload of its record.
@@ -114,6 +131,7 @@ impl<'a> Draft<'a> {
         self.builder.section(TEXT, self.texts.finish());
         self.builder.section(HASH, self.hashes);
         self.builder.section(SUMS, self.sums);
+        self.builder.section(MADE, record::encode(&self.made));
         self.builder.section(DOCS, self.documents.finish());
         self.builder.section(META, columns(self.fields)?);
         let Some(built) = self.builder.build(cancelled) else { return Ok(None) };

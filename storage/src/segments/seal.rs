@@ -166,7 +166,7 @@ fn gather(store: &Store, collection: &Collection, runs: &[Arc<Run>]) -> Result<D
     let mut draft = Draft::new(collection.space(), xxh3_64(&of));
     for run in runs {
         for (idx, (row, vector)) in run.iter().enumerate() {
-            draft.push(row, vector, run.info(idx), run.fields()[idx].clone());
+            draft.push(row, vector, run.info(idx), run.fields()[idx].clone())?;
         }
         // Runs are documents, but one with a damaged row is cut in two: its first run has its first row.
         let start = run.rows().start;

@@ -1,5 +1,6 @@
 //! One live segment: its file, mapped, and which of its rows are dead.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::document::{DocumentInfo, StoredChunk};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::filter::columns::{Columns, META};
+use crate::records::record;
 use crate::row;
 use crate::segments::draft::SUFFIX;
 use crate::segments::listing::{self, DOCS, Listing};
@@ -29,6 +31,12 @@ pub(crate) struct SegmentRecord {
     pub(crate) n_rows: u64,
     pub(crate) n_bytes: u64,
 }
+
+/// Tag of the section that says what made the vectors.
+pub(crate) const MADE: [u8; 4] = *b"MADE";
+
+/// How many rows were made in each precision, by its name; rows that were given have the name "".
+pub(crate) type Made = BTreeMap<String, u64>;
 
 /// A segment in a view. Cheap to clone: only the set of dead rows is ever replaced.
 #[derive(Clone)]
@@ -245,6 +253,11 @@ impl Sealed {
             visit(listing::decode(self.name(), &record)?, &record)?;
         }
         Ok(())
+    }
+
+    /// How many of its rows, dead ones too, were made in which precision.
+    pub(crate) fn made(&self) -> Result<Made> {
+        record::decode(format_args!("section MADE of segment {}", self.name()), self.section(MADE)?)
     }
 
     /// Its list of documents.

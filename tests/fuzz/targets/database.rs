@@ -112,6 +112,7 @@ fn database() -> &'static (TempDir, Vec<u8>, PathBuf, Vec<u8>) {
             page: None,
             headings: vec!["One".to_owned()],
             n_tokens: 2,
+            precision: None,
             vector: row(number).into(),
         };
         let document = |number: usize| Document {

@@ -112,6 +112,7 @@ fn chunk(row_idx: u128, full: &[f32], text: &str) -> Chunk {
         page: None,
         headings: Vec::new(),
         n_tokens: 0,
+        precision: None,
         vector: full.iter().map(|x| f16::from_f32(*x)).collect(),
     }
 }

@@ -15,7 +15,7 @@ static EMBEDDER: LazyLock<Embedder> =
 #[derive(Default)]
 struct Map {
     documents: BTreeMap<String, Embedded>,
-    vectors: HashMap<[u8; 16], Vec<f32>>,
+    embeddings: Embeddings,
     n_kept: usize,
 }
 
@@ -34,15 +34,15 @@ impl Map {
 impl Records for Map {
     type Error = Error;
 
-    fn vector(&mut self, hash: &[u8; 16]) -> Result<Option<Vec<f32>>> {
-        Ok(self.vectors.get(hash).cloned())
+    fn embedding(&mut self, hash: &[u8; 16]) -> Result<Option<Embedding>> {
+        Ok(self.embeddings.get(hash).cloned())
     }
 
     fn keep(&mut self, documents: Vec<Embedded>) -> Result<()> {
         for document in documents {
             self.n_kept += 1;
-            let vectors = document.chunks.iter().map(|(chunk, v)| (chunk.hash, v.clone()));
-            self.vectors.extend(vectors);
+            let made = document.chunks.iter().map(|(chunk, made)| (chunk.hash, made.clone()));
+            self.embeddings.extend(made);
             self.documents.insert(document.id.clone(), document);
         }
         Ok(())
@@ -206,6 +206,6 @@ fn added_documents_are_cut_and_an_empty_one_has_no_chunks() {
     assert_eq!(map.documents["empty"].chunks.len(), 0);
     let one = &map.documents["one"];
     assert_eq!((one.title.as_deref(), &one.meta["lang"]), (Some("Water"), &Value::from("en")));
-    let length: f32 = one.chunks[0].1.iter().map(|x| x * x).sum();
+    let length: f32 = one.chunks[0].1.vector.iter().map(|x| x * x).sum();
     assert!((length - 1.0).abs() < 1e-5);
 }

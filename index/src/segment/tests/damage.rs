@@ -138,7 +138,7 @@ fn what_is_wrong_is_said() {
     assert!(say(b"%PDF-1.7").starts_with("not a segment"));
     let mut other = bytes.clone();
     other[8] = 3;
-    assert!(say(&other).contains("format 3 and this version reads format 0"));
+    assert!(say(&other).contains("format 3 and this version reads format 1"));
     assert!(say(&bytes[..300]).contains("300 are there"));
     assert!(say(&[]).contains("should have 192 bytes and 0 are there"));
     let mut other = bytes.clone();

@@ -27,6 +27,7 @@ fn document(number: usize, n_chunks: usize) -> Document {
             page: None,
             headings: Vec::new(),
             n_tokens: 1,
+            precision: None,
             vector: vector.into(),
         }
     };
@@ -110,8 +111,10 @@ fn repair(dir: &Path, store: Store) -> (Vec<Finding>, Store) {
 
 #[test]
 fn damage_of_any_part_but_rows_and_texts_is_repaired_without_loss() {
-    let of_int8 =
-        [b".cod", b".scl", b".nof", b".nro", b".lof", b".lnk", b".ids", b"HASH", b"SUMS", b"DOCS"];
+    let of_int8 = [
+        b".cod", b".scl", b".nof", b".nro", b".lof", b".lnk", b".ids", b"HASH", b"SUMS", b"MADE",
+        b"DOCS",
+    ];
     let of_binary = [b".cod", b".mea", b".lnk"];
     let int8 = of_int8.into_iter().map(|tag| (tag, 4, Quant::Int8));
     for (tag, dims, quant) in int8.chain(of_binary.map(|tag| (tag, WIDTH, Quant::Binary))) {
