@@ -283,6 +283,21 @@ fn a_damaged_file_adds_nothing_and_names_the_row() {
         ("x.jsonl", json("{\"id\": \"b\", \"vector\": [0, 0]}"), &["line 2", "all zeros"]),
         ("x.jsonl", json("{\"id\": \"a\", \"vector\": [1, 1]}"), &["line 2", "\"a\" is taken"]),
         ("x.jsonl", json("{\"vector\": [1, 1]}"), &["line 2", "no 'id'"]),
+        ("x.jsonl", json("{\"id\": \"\", \"vector\": [1, 1]}"), &["line 2", "id is empty"]),
+        (
+            "x.jsonl",
+            json(&format!("{{\"id\": \"{}\", \"vector\": [1, 1]}}", "b".repeat(5_000))),
+            &["line 2", "id has 5000 bytes, 4096"],
+        ),
+        (
+            "x.jsonl",
+            json(&format!(
+                "{{\"id\": \"b\", \"vector\": [1, 1], \"meta\": {{\"a\": {}1{}}}}}",
+                "[".repeat(70),
+                "]".repeat(70)
+            )),
+            &["line 2", "nested more than 64 deep"],
+        ),
         ("x.jsonl", json("{\"id\": \"b\"}"), &["line 2", "no 'vector'"]),
         ("x.jsonl", json("{\"id\": \"b\", \"vector\": \"x\"}"), &["line 2", "'vector'", "a text"]),
         ("x.jsonl", json("{\"id\": \"b\", \"vector\": [1, 1], \"txt\": 1}"), &["line 2", "'txt'"]),

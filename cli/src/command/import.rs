@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
-use gemmule::{Database, Document, Space};
+use gemmule::{Database, Document, Space, storage};
 use serde_json::json;
 
 use crate::args::{Global, Import};
@@ -66,16 +66,16 @@ fn check(flags: &Import) -> anyhow::Result<(usize, usize)> {
     let mut space: Option<Space> = None;
     while let Some((document, vector)) = reader.next_row()? {
         let doing = || format!("could not import {file}, {}", reader.place());
-        if document.id.is_empty() {
-            bail!("{}: its id is empty", doing());
-        }
         let space =
             space.get_or_insert_with(|| Space::of_vectors(vector.len(), flags.metric.into()));
+        let Document { id, title, meta, .. } = document;
+        let document = storage::Document { id, source: None, title, meta, chunks: Vec::new() };
+        document.check(space).map_err(gemmule::Error::from).with_context(doing)?;
         space
             .asked(&vector)
             .map_err(|problem| {
                 let of = format!("document {:?}", document.id);
-                gemmule::Error::from(gemmule::storage::Error::Row { of, problem })
+                gemmule::Error::from(storage::Error::Row { of, problem })
             })
             .with_context(doing)?;
         if !ids.insert(document.id.clone()) {
