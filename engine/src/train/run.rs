@@ -1,6 +1,7 @@
 //! A run: stage by stage, step by step, until there is a package.
 //!
 //! ```text
+//! OUT/lock                  empty; who writes holds its lock
 //! OUT/recipe.json           what is trained; a run goes on only with the same
 //! OUT/data-S.json           what became of the data of stage S
 //! OUT/mined-S.json          the hard negatives that it found
@@ -16,7 +17,7 @@
 //! files are there. The same recipe, data and number of threads make the same bytes, stopped in between
 //! or not.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -39,6 +40,7 @@ use crate::package::{Package, Weights, export};
 use crate::{Error, Result};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
+const LOCK: &str = "lock";
 const RECIPE: &str = "recipe.json";
 const MODEL: &str = "model";
 
@@ -90,7 +92,7 @@ pub struct Trained {
 /// written and the work stops.
 ///
 /// # Errors
-/// [`Error::File`] for a recipe, data, or a folder that does not fit; those of the start and of the teacher;
+/// [`Error::File`] for a recipe, data, or a folder that does not fit or that another run writes to; those of the start and of the teacher;
 /// [`Error::Diverged`] if a loss or a gradient is not finite; [`Error::Cancelled`] when `watch` says so.
 pub fn train(
     recipe: &Recipe,
@@ -101,6 +103,8 @@ pub fn train(
     if let Some(problem) = recipe.fault() {
         return Err(Error::File { path: folders.out.join(RECIPE), line: None, problem });
     }
+    // Held to the end.
+    let _lock = lock(&folders.out)?;
     open_folder(recipe, &folders.out, resume)?;
     let held_out = folders.held_out.as_deref().map(HeldOut::read).transpose()?;
     let vocabulary = prepare::vocabulary(recipe, folders, held_out.as_ref())?;
@@ -117,7 +121,24 @@ pub fn train(
     Ok(trained)
 }
 
-/// Makes the run's folder, or checks that it is of this recipe.
+/// Makes the run's folder and takes its lock, which goes with the process: two runs would write over each other.
+fn lock(out: &Path) -> Result<File> {
+    let path = out.join(LOCK);
+    let failed = |source| failed_to_write(&path, source);
+    fs::create_dir_all(out).map_err(failed)?;
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+        Err(TryLockError::WouldBlock) => {
+            let problem =
+                "another run writes to this folder; wait for it or stop it, or use another folder";
+            Err(Error::File { path: out.to_owned(), line: None, problem: problem.to_owned() })
+        }
+    }
+}
+
+/// Writes the recipe into the run's folder, or checks that it is the one that is there.
 fn open_folder(recipe: &Recipe, out: &Path, resume: bool) -> Result<()> {
     let path = out.join(RECIPE);
     let wrong = |problem: &str| {
@@ -136,10 +157,7 @@ fn open_folder(recipe: &Recipe, out: &Path, resume: bool) -> Result<()> {
             }
             Err(_) => wrong("damaged; begin the run in another folder"),
         },
-        Err(_) => {
-            fs::create_dir_all(out).map_err(failed)?;
-            write_file(&path, format!("{value:#}\n").as_bytes())
-        }
+        Err(_) => write_file(&path, format!("{value:#}\n").as_bytes()),
     }
 }
 

@@ -136,6 +136,25 @@ fn a_run_that_was_stopped_goes_on_from_where_it_was() {
 }
 
 #[test]
+fn a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work() {
+    let (data, out) = (data(), tempfile::tempdir().unwrap());
+    let recipe = recipe(vec![stage()]);
+    let mut said = Vec::new();
+    run_until(&recipe, data.path(), out.path(), false, &mut |_| {
+        let second = run_until(&recipe, data.path(), out.path(), true, &mut |_| true);
+        said.push(second.unwrap_err().to_string());
+        true
+    })
+    .unwrap();
+    assert_eq!(said.len(), 12);
+    let names = |message: &String| message.contains(out.path().to_str().unwrap());
+    assert!(
+        said.iter().all(|message| message.contains("another run") && names(message)),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_seed_decides_the_bytes() {
     let data = data();
     let of_seed = |seed: u64| {
