@@ -8,6 +8,7 @@
 mod bench;
 mod beside;
 mod care;
+mod disk;
 mod embed;
 mod eval;
 mod exchange;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Place;
 
 /// Pairs of made-up words, and a recipe that trains nano on them for a few steps.
-fn with_recipe() -> Place {
+pub(super) fn with_recipe() -> Place {
     let place = Place::new();
     let syllables = ["ba", "co", "du", "fe", "gi", "ha", "jo", "ku", "le", "mi"];
     let word = |i: usize| [i, i / 10, i + 3].map(|k| syllables[k % 10]).concat();

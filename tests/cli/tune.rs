@@ -20,7 +20,7 @@ const PLACES: [&str; 12] = [
 ];
 
 /// 72 documents in a BEIR folder, and a question for each that names its subject by an invented word.
-fn with_planted_words() -> Place {
+pub(super) fn with_planted_words() -> Place {
     let place = Place::new();
     let (mut corpus, mut queries, mut pairs) = (String::new(), String::new(), String::new());
     let mut qrels = "query-id\tcorpus-id\tscore\n".to_owned();
