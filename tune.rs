@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine::adalink::{
-    About, Adapter, Before, Data, Delta, Documents, Form, Link, Model, Options, Problem, Query,
-    Report, Rung, Verdict, Watch, keep_known, measure, tune,
+    About, Adapter, Before, Data, Delta, Documents, FEWEST_GUARDS, Form, Link, MOST_GUARDS, Model,
+    Options, Positive, Problem, Query, Report, Rung, RungReport, Source, Verdict, Watch, guards,
+    keep_known, measure, tune,
 };
-use engine::adalink::{Positive, RungReport};
 use engine::package::Matrix;
 use engine::{Embedder, Precision, Tokens};
 use storage::index::mrl;
@@ -81,7 +81,12 @@ impl Collection {
             documents: &asked.documents,
             model: before.as_ref().map(|place| Model { place, embed: &embed }),
         };
-        let report = tune(&problem, &options, watch)?;
+        let mut report = tune(&problem, &options, watch)?;
+        if let Some(adapter) = &report.adapter
+            && let Some(guard) = self.guard(&asked.documents, adapter)?
+        {
+            report.guard(guard);
+        }
         let link = match (&report.adapter, &report.verdict) {
             (Some(adapter), Verdict::Accepted(rung)) => {
                 let of_rung = report.rungs.iter().find(|each| each.rung == *rung);
@@ -182,6 +187,35 @@ impl Collection {
         Ok(Some(adapter))
     }
 
+    /// What an adapter does to queries made of the documents; none if there are too few.
+    fn guard(&self, documents: &Documents, adapter: &Adapter) -> Result<Option<Delta>> {
+        let infos = self.list()?;
+        let n_asked = infos.len().min(MOST_GUARDS);
+        let mut chosen = Vec::with_capacity(n_asked);
+        for info in (0..n_asked).map(|n| &infos[n * infos.len() / n_asked]) {
+            // One in the middle: the first of many is often front matter.
+            let at = info.n_chunks / 2;
+            if let Some(chunk) = self.chunks(&info.id, at..at.saturating_add(1))?.pop() {
+                chosen.push((info, chunk));
+            }
+        }
+        let queries = guards(chosen.iter().map(|(info, chunk)| Source {
+            document: &info.id,
+            title: info.title.as_deref(),
+            headings: &chunk.headings,
+            text: &chunk.text,
+        }));
+        if queries.len() < FEWEST_GUARDS {
+            return Ok(None);
+        }
+        let embedder = self.embedder()?;
+        let tokens = tokens(embedder, &queries)?;
+        let base = embed(embedder, &tokens, None)?;
+        let with = embed(embedder, &tokens, Some(adapter))?;
+        let of_forms = measure(&queries, documents, &base, &with);
+        Ok(of_forms.into_iter().next().map(|(_, delta)| delta))
+    }
+
     fn about(&self) -> Result<About> {
         Ok(About {
             fingerprint: self.space.fingerprint.clone(),
@@ -231,9 +265,7 @@ impl Asked {
         if queries.is_empty() {
             return Err(Error::NoQueries { collection: collection.name.clone() });
         }
-        let prompt = embedder.prompt("query")?;
-        let tokens = queries.iter().map(|q| embedder.tokenize_truncated(prompt, &q.text));
-        let tokens = tokens.collect::<Result<_, _>>()?;
+        let tokens = tokens(embedder, &queries)?;
         Ok(Asked { queries, tokens, documents, n_unknown })
     }
 
@@ -248,9 +280,24 @@ impl Asked {
         adapter: Option<&Adapter>,
     ) -> engine::Result<Matrix> {
         let tokens: Vec<Tokens> = places.iter().map(|&i| self.tokens[i].clone()).collect();
-        let rows = embedder.embed_with(&tokens, &vec![adapter; tokens.len()], |_, _| true)?;
-        Ok(Matrix { values: rows.concat(), n_rows: rows.len(), n_cols: embedder.full_width() })
+        embed(embedder, &tokens, adapter)
     }
+}
+
+/// Queries in their prompt.
+fn tokens(embedder: &Embedder, queries: &[Query]) -> engine::Result<Vec<Tokens>> {
+    let prompt = embedder.prompt("query")?;
+    queries.iter().map(|query| embedder.tokenize_truncated(prompt, &query.text)).collect()
+}
+
+/// Their vectors, `[n, full_width]`.
+fn embed(
+    embedder: &Embedder,
+    tokens: &[Tokens],
+    adapter: Option<&Adapter>,
+) -> engine::Result<Matrix> {
+    let rows = embedder.embed_with(tokens, &vec![adapter; tokens.len()], |_, _| true)?;
+    Ok(Matrix { values: rows.concat(), n_rows: rows.len(), n_cols: embedder.full_width() })
 }
 
 /// All rows of a collection: of full width as they are kept, and as codes.

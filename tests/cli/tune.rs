@@ -107,6 +107,31 @@ fn a_dry_run_installs_nothing_and_few_queries_are_refused() {
 }
 
 #[test]
+fn what_helps_some_and_harms_what_others_find_is_not_installed() {
+    let place = with_planted_words();
+    // Who asks for a thing in a country is given the next thing there: easily learnt, and wrong for all others.
+    let mut pairs = String::new();
+    for (i, (subject, _)) in SUBJECTS.iter().enumerate() {
+        for (k, country) in PLACES.iter().enumerate() {
+            let id = format!("d{}-{k}", (i + 1) % SUBJECTS.len());
+            let query = format!("old {subject} of {country}");
+            pairs += &format!("{}\n", json!({ "query": query, "positive_ids": [id] }));
+        }
+    }
+    place.write("wrong.jsonl", pairs);
+    let run = ["tune", "run", "--data", "wrong.jsonl", "--add-corpus", "set", "--method", "ridge"];
+    let answer = place.json(&run);
+    let [base, with] = ["base", "with"].map(|side| answer["guard"][side].as_f64().unwrap());
+    assert!(with < 0.99 * base, "{answer}");
+    let test = &answer["rungs"][0]["test"];
+    assert!(test["gain"].as_f64().unwrap() > 0.05 && test["p"].as_f64().unwrap() < 0.05, "{test}");
+    assert!(answer["accepted"].is_null() && answer["installed"].is_null(), "{answer}");
+    let verdict = answer["verdict"].as_str().unwrap();
+    assert!(verdict.contains("72 queries made of headings, titles and first sentences fall"));
+    assert!(place.json(&["status"])["collections"][0]["link"].is_null());
+}
+
+#[test]
 fn bad_input_is_named() {
     let place = with_planted_words();
     place.run(&["tune", "run", "--data", "pairs.jsonl", "--add-corpus", "set", "--budget", "1s"]);

@@ -3,7 +3,7 @@
 //! Rungs are compared on the queries that choices are made by, and one is chosen: the lowest that gains
 //! enough and is within one standard error of the best. That one is then looked at on the queries that
 //! nothing was chosen by, once. It is accepted if it gains there too, beyond chance, and if no form in
-//! which the documents are stored loses. A hundred shuffles of the labels must not get through.
+//! which the documents are stored loses, and if queries made of the documents do not either. A hundred shuffles of the labels must not get through.
 
 use super::ladder::Rung;
 use crate::eval::measure::{bootstrap_interval, paired_randomisation};
@@ -16,6 +16,9 @@ const LEAST_GAIN: f64 = 0.005;
 
 /// nDCG@10 that a form of the documents may lose.
 const MOST_LOSS: f64 = 0.002;
+
+/// The share of its nDCG@10 that queries which nobody asked to help may lose.
+const MOST_GUARD_LOSS: f64 = 0.01;
 
 /// A gain is beyond chance if chance makes one as large less often than this.
 const SIGNIFICANCE: f64 = 0.05;
@@ -97,6 +100,13 @@ pub enum Reason {
         /// What it loses.
         delta: Delta,
     },
+    /// Queries made of the documents themselves lose.
+    GuardLoses(Rung, Delta),
+}
+
+/// Whether queries that nobody asked to help are found nearly as before.
+pub(crate) fn holds(guard: &Delta) -> bool {
+    guard.with >= guard.base * (1.0 - MOST_GUARD_LOSS)
 }
 
 /// `base`: as the rungs' measures, without an adapter. `forms`: their names. `rungs`: lowest first.
@@ -190,6 +200,13 @@ mod tests {
         assert!(matches!(reason, Reason::NotConfirmed(LOW, _)), "{reason:?}");
         let reason = kept(&[measured(LOW, [0.05, 0.05], -0.06)]);
         assert!(matches!(&reason, Reason::FormLoses { form, .. } if form == "128 int8"));
+    }
+
+    #[test]
+    fn queries_that_nobody_asked_to_help_may_lose_a_hundredth() {
+        let guard = |with: f64| Delta { n_queries: 100, base: 0.8, with, ..Delta::default() };
+        assert!(holds(&guard(0.9)) && holds(&guard(0.793)));
+        assert!(!holds(&guard(0.791)));
     }
 
     #[test]

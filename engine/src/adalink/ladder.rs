@@ -135,8 +135,23 @@ pub struct Report {
     pub verdict: Verdict,
     /// The one that is taken.
     pub adapter: Option<Adapter>,
+    /// What it does to [`guards`](super::guards), if it was looked at.
+    pub guard: Option<Delta>,
     /// Whether the time was up before all rungs had been tried to their end.
     pub is_cut: bool,
+}
+
+impl Report {
+    /// Notes what the rung that is taken does to queries that it was not asked to help. If they lose, it is not taken.
+    pub fn guard(&mut self, guard: Delta) {
+        if let Verdict::Accepted(rung) = self.verdict
+            && !gate::holds(&guard)
+        {
+            self.verdict = Verdict::Kept(Reason::GuardLoses(rung, guard.clone()));
+            self.adapter = None;
+        }
+        self.guard = Some(guard);
+    }
 }
 
 /// What was found of one rung, in the form that decides unless said otherwise.
@@ -209,6 +224,7 @@ pub fn tune(problem: &Problem, options: &Options, watch: &Watch) -> Result<Repor
         rungs: reports,
         verdict: Verdict::Kept(Reason::TooFewQueries(problem.queries.len())),
         adapter: None,
+        guard: None,
         is_cut: is_cut || (watch.is_over)(),
     };
     if problem.queries.len() < FEWEST_QUERIES {

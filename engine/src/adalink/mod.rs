@@ -8,7 +8,7 @@
 //!   compared with.
 //! - [`tune`] climbs the `ladder`: `climb` learns each rung on one split (`target` and `loss` say for
 //!   what, `fit` how, `place` where: before a model or behind it), and the `gate` decides whether any of
-//!   them is worth having.
+//!   them is worth having. [`guards`] are queries that it must not harm.
 //!
 //! It knows no stores: documents and vectors come in as matrices.
 
@@ -21,6 +21,7 @@ mod documents;
 mod file;
 mod fit;
 mod gate;
+mod guard;
 mod head;
 mod ladder;
 mod link;
@@ -40,6 +41,7 @@ pub use data::Data;
 pub use documents::{Documents, Form};
 pub use file::About;
 pub use gate::{Delta, FEWEST_QUERIES, Reason, Verdict};
+pub use guard::{FEWEST_GUARDS, MOST_GUARDS, Source, guards};
 pub use head::{Head, ridge};
 pub use ladder::{Model, Options, Problem, Report, Rung, RungReport, Step, Watch, measure, tune};
 pub use link::Link;

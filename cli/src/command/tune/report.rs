@@ -46,6 +46,11 @@ pub(super) fn print(
     for rung in &report.rungs {
         output.line(row(rung))?;
     }
+    if let Some(Delta { n_queries, base, with, .. }) = report.guard {
+        output.line(format_args!(
+            "{n_queries} queries made of headings, titles and first sentences: {base:.4} to {with:.4}"
+        ))?;
+    }
     output.line(output.bold(&verdict(report, installed)))
 }
 
@@ -86,6 +91,10 @@ fn verdict(report: &Report, installed: Option<&str>) -> String {
                 Reason::NotConfirmed(rung, delta) => {
                     format!("{rung} is not confirmed on the queries held back: {}", numbers(delta))
                 }
+                Reason::GuardLoses(rung, Delta { n_queries, base, with, .. }) => format!(
+                    "with {rung}, {n_queries} queries made of headings, titles and first sentences \
+                     fall from {base:.4} to {with:.4}"
+                ),
                 Reason::FormLoses { rung, form, delta } => {
                     format!("with {rung}, documents as {form} lose: {}", numbers(delta))
                 }
@@ -155,6 +164,7 @@ fn to_json(tuned: &Tuned, installed: Option<&str>, seconds: f64) -> Value {
         "unknown_answers": tuned.n_unknown.0,
         "unknown_queries": tuned.n_unknown.1,
         "rungs": report.rungs.iter().map(rung).collect::<Vec<_>>(),
+        "guard": report.guard.as_ref().map(delta_json),
         "accepted": accepted,
         "verdict": verdict(report, installed),
         "installed": installed,
