@@ -171,7 +171,7 @@ pub enum Error {
     DiskFull {
         /// Where it was to go.
         path: PathBuf,
-        /// Bytes that were still to come.
+        /// Bytes that were still to come; 0 if that is not known.
         needed: u64,
         /// Bytes that are free, where the system says.
         free: Option<u64>,
@@ -289,7 +289,11 @@ impl fmt::Display for Error {
                 }
             }
             Error::DiskFull { path, needed, free } => {
-                write!(f, "the disk is full: {} needs {needed} bytes more", path.display())?;
+                write!(f, "the disk is full: {} ", path.display())?;
+                match needed {
+                    0 => write!(f, "could not be written")?,
+                    needed => write!(f, "needs {needed} bytes more")?,
+                }
                 if let Some(free) = free {
                     write!(f, ", {free} are free")?;
                 }

@@ -283,7 +283,6 @@ fn a_damaged_file_adds_nothing_and_names_the_row() {
         ("x.jsonl", json("{\"id\": \"b\", \"vector\": [0, 0]}"), &["line 2", "all zeros"]),
         ("x.jsonl", json("{\"id\": \"a\", \"vector\": [1, 1]}"), &["line 2", "\"a\" is taken"]),
         ("x.jsonl", json("{\"vector\": [1, 1]}"), &["line 2", "no 'id'"]),
-        ("x.jsonl", json("{\"id\": \"\", \"vector\": [1, 1]}"), &["line 2", "id is empty"]),
         (
             "x.jsonl",
             json(&format!("{{\"id\": \"{}\", \"vector\": [1, 1]}}", "b".repeat(5_000))),

@@ -165,10 +165,13 @@ fn print(status: &Status, db_flag: &str, output: &mut Output) -> anyhow::Result<
         }
         if let Some(built) = &collection.successor {
             let model = text::printable(&built.space.model);
-            let name = text::printable(&collection.name);
+            let of = match &*collection.name {
+                "default" => String::new(),
+                name => format!(" --collection {}", text::printable(name)),
+            };
             output.line(format_args!(
                 "  reembed    {} of {} documents in the space of {model}; \
-                 `gemmule reembed{db_flag} --collection {name} --model {model}` goes on",
+                 `gemmule reembed{db_flag}{of} --model {model}` goes on",
                 text::grouped(built.documents),
                 text::grouped(collection.documents),
             ))?;
