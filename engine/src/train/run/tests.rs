@@ -298,13 +298,13 @@ fn a_new_vocabulary_is_learned_from_the_texts() {
     .unwrap();
     let trained = run(&recipe, data.path(), out.path()).unwrap();
     let (package, _) = Package::load(&trained.model).unwrap();
-    let nano = Package::nano().unwrap().0;
     assert!(package.config.vocab_size <= 320, "{}", package.config.vocab_size);
     let length = |package: &Package, text: &str| package.tokenizer.framed(text).unwrap().len();
     let query = fs::read_to_string(data.path().join("a.jsonl")).unwrap();
     let query: Value = serde_json::from_str(query.lines().next().unwrap()).unwrap();
     let query = query["query"].as_str().unwrap();
-    assert!(length(&package, query) <= length(&nano, query));
+    // Letters that stand together are one piece.
+    assert!(length(&package, query) < 2 + query.chars().count());
     assert_eq!(length(&package, ""), 2);
 }
 
