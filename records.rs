@@ -40,8 +40,9 @@ impl Records for Kept<'_> {
         let Some(vector) = vector.filter(|row| row.iter().any(|value| *value != 0.0)) else {
             return Ok(None);
         };
-        let precision = self.store.precision(self.collection, row)?;
-        Ok(Some(kept(vector, precision)))
+        // Where the row's text is damaged, what made its vector is not known: it is embedded again.
+        let precision = self.store.precision(self.collection, row).ok();
+        Ok(precision.map(|precision| kept(vector, precision)))
     }
 
     fn keep(&mut self, documents: Vec<Embedded>) -> Result<()> {

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use engine::Embedder;
-use engine::ingest::{self, Again, Embedding, Embeddings, PreparedChunk};
+use engine::ingest::{self, Embedding, Embeddings, Piece, PreparedChunk};
 use storage::{Chunk, DocumentInfo, Finished, Store, StoredChunk, Successor};
 
 use crate::records::{kept, stored};
@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
             let chunks = self.store.chunks(self.collection, id, 0..u32::MAX)?;
             let as_kept = chunks.into_iter().map(|chunk| {
                 let StoredChunk { text, range, page, headings, .. } = chunk;
-                Again { text, range, page, headings }
+                Piece { text, range, page, headings }
             });
             let again = ingest::again(self.embedder, info.title.as_deref(), as_kept.collect());
             let (chunks, n_cut) =

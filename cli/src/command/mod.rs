@@ -112,3 +112,12 @@ fn as_of(db: &Database) -> Option<f64> {
 fn db_flag(db: &Path) -> String {
     if db == Path::new(".gemmule") { String::new() } else { format!(" --db {}", db.display()) }
 }
+
+/// What to add to a command so that it means this collection.
+fn collection_flag(name: &str) -> String {
+    if name == "default" {
+        String::new()
+    } else {
+        format!(" --collection {}", text::printable(name))
+    }
+}

@@ -5,7 +5,7 @@ use gemmule::storage::{CollectionStatus, SegmentStatus};
 use gemmule::{Embedder, Precision, Status};
 use serde_json::{Value, json};
 
-use super::{as_of, db_flag, open_database};
+use super::{as_of, collection_flag, db_flag, open_database};
 use crate::args::Global;
 use crate::output::Output;
 use crate::{Done, text};
@@ -165,13 +165,10 @@ fn print(status: &Status, db_flag: &str, output: &mut Output) -> anyhow::Result<
         }
         if let Some(built) = &collection.successor {
             let model = text::printable(&built.space.model);
-            let of = match &*collection.name {
-                "default" => String::new(),
-                name => format!(" --collection {}", text::printable(name)),
-            };
+            let collection_flag = collection_flag(&collection.name);
             output.line(format_args!(
                 "  reembed    {} of {} documents in the space of {model}; \
-                 `gemmule reembed{db_flag}{of} --model {model}` goes on",
+                 `gemmule reembed{db_flag}{collection_flag} --model {model}` goes on",
                 text::grouped(built.documents),
                 text::grouped(collection.documents),
             ))?;

@@ -7,22 +7,9 @@
 use rayon::prelude::*;
 
 use super::examine::PreparedChunk;
-use super::fit::fit;
+use super::fit::{Piece, fit};
 use crate::Result;
 use crate::embedder::Embedder;
-
-/// A chunk as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Again {
-    /// Its text.
-    pub text: String,
-    /// Its bytes in the document.
-    pub range: std::ops::Range<u64>,
-    /// The page it begins on, if there are pages.
-    pub page: Option<u32>,
-    /// The headings above it, outermost first.
-    pub headings: Vec<String>,
-}
 
 /// The chunks of a document as `embedder` reads them, with the hashes that they would have had from the start; and how many
 /// of those given had to be cut.
@@ -32,7 +19,7 @@ pub struct Again {
 pub fn again(
     embedder: &Embedder,
     title: Option<&str>,
-    chunks: Vec<Again>,
+    chunks: Vec<Piece>,
 ) -> Result<(Vec<PreparedChunk>, usize)> {
     let fitted = chunks.into_par_iter().map(|chunk| fit(embedder, title, chunk));
     let fitted: Vec<Vec<PreparedChunk>> = fitted.collect::<Result<_>>()?;
@@ -47,9 +34,9 @@ mod tests {
     use super::super::extract::Extracted;
     use super::*;
 
-    fn kept(prepared: &PreparedChunk) -> Again {
+    fn kept(prepared: &PreparedChunk) -> Piece {
         let PreparedChunk { text, range, page, headings, .. } = prepared.clone();
-        Again { text, range, page, headings }
+        Piece { text, range, page, headings }
     }
 
     fn tiny() -> Embedder {
@@ -79,13 +66,13 @@ mod tests {
         // Of another tokenizer, in which nearly every character is a token of its own.
         let embedder = tiny();
         let text: String = (0..400).map(|n| format!("word {n} of a text. ")).collect();
-        let long = Again {
+        let long = Piece {
             range: 1_000..1_000 + text.len() as u64,
             text: text.clone(),
             page: Some(3),
             headings: vec!["a heading that is long ".repeat(40)],
         };
-        let short = Again { text: "short".to_owned(), range: 0..5, ..long.clone() };
+        let short = Piece { text: "short".to_owned(), range: 0..5, ..long.clone() };
         let chunks = vec![short.clone(), long, short];
         let (prepared, n_cut) = again(&embedder, Some("Title"), chunks).unwrap();
         assert_eq!(n_cut, 1);

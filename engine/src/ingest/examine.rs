@@ -11,10 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
-use super::again::Again;
 use super::chunk::{Chunk, ChunkOptions, chunk};
 use super::extract::{Extracted, Failure, Kind, Limits, extract, read};
-use super::fit::fit;
+use super::fit::{Piece, fit};
 use super::walk::Found;
 use crate::Result;
 use crate::embedder::{Embedder, Tokens};
@@ -166,7 +165,7 @@ pub fn prepare(
         let Chunk { range, page, headings, .. } = piece;
         let text = extracted.text[range.clone()].to_owned();
         let range = range.start as u64..range.end as u64;
-        prepared.extend(fit(embedder, title, Again { text, range, page, headings })?);
+        prepared.extend(fit(embedder, title, Piece { text, range, page, headings })?);
     }
     Ok(prepared)
 }

@@ -2,12 +2,24 @@
 //!
 //! What does not fit is cut anew by the model's tokens. Nothing of a text is left out.
 
-use super::again::Again;
 use super::chunk::{ChunkOptions, chunk};
 use super::examine::{PreparedChunk, chunk_hash};
 use super::extract::Extracted;
 use crate::embedder::Embedder;
 use crate::{Error, Result};
+
+/// A chunk before it is in its prompt: as it was cut, or as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its text.
+    pub text: String,
+    /// Its bytes in the document.
+    pub range: std::ops::Range<u64>,
+    /// The page it begins on, if there are pages.
+    pub page: Option<u32>,
+    /// The headings above it, outermost first.
+    pub headings: Vec<String>,
+}
 
 /// The chunk as the model reads it, or the pieces that it had to be cut into.
 ///
@@ -16,7 +28,7 @@ use crate::{Error, Result};
 pub(super) fn fit(
     embedder: &Embedder,
     title: Option<&str>,
-    whole: Again,
+    whole: Piece,
 ) -> Result<Vec<PreparedChunk>> {
     match in_prompt(embedder, title, whole.clone()) {
         Ok(fitting) => Ok(vec![fitting]),
@@ -27,8 +39,8 @@ pub(super) fn fit(
 
 /// Tokenises a chunk under its heading path. A path so long that the two do not fit the window
 /// together loses its outer headings; the text itself is never cut.
-fn in_prompt(embedder: &Embedder, title: Option<&str>, chunk: Again) -> Result<PreparedChunk> {
-    let Again { text, range, page, headings } = chunk;
+fn in_prompt(embedder: &Embedder, title: Option<&str>, chunk: Piece) -> Result<PreparedChunk> {
+    let Piece { text, range, page, headings } = chunk;
     let mut path: Vec<&str> =
         title.into_iter().chain(headings.iter().map(String::as_str)).collect();
     path.dedup();
@@ -46,8 +58,8 @@ fn in_prompt(embedder: &Embedder, title: Option<&str>, chunk: Again) -> Result<P
 }
 
 /// Cuts a chunk into the longest pieces that fit, tried from half the window down.
-fn cut(embedder: &Embedder, title: Option<&str>, whole: &Again) -> Result<Vec<PreparedChunk>> {
-    let Again { text, range, page, headings } = whole;
+fn cut(embedder: &Embedder, title: Option<&str>, whole: &Piece) -> Result<Vec<PreparedChunk>> {
+    let Piece { text, range, page, headings } = whole;
     let plain = Extracted::plain(text.as_str(), None);
     let mut most = embedder.package().window / 2;
     loop {
@@ -56,7 +68,7 @@ fn cut(embedder: &Embedder, title: Option<&str>, whole: &Again) -> Result<Vec<Pr
             let at = |offset: usize| range.start + offset as u64;
             let (text, headings) = (plain.text[piece.range.clone()].to_owned(), headings.clone());
             let range = at(piece.range.start)..at(piece.range.end);
-            in_prompt(embedder, title, Again { text, range, page: *page, headings })
+            in_prompt(embedder, title, Piece { text, range, page: *page, headings })
         });
         match prepared.collect() {
             Err(Error::TooLong { .. }) if most > 1 => most /= 2,

@@ -20,13 +20,14 @@ mod ledger;
 mod sync;
 pub mod walk;
 
-pub use again::{Again, again};
+pub use again::again;
 pub use chunk::{Chunk, ChunkOptions, chunk};
 pub use document::Document;
 pub use examine::{
     IngestOptions, Outcome, Prepared, PreparedChunk, Stamp, chunk_hash, examine, prepare, settings,
 };
 pub use extract::{Extracted, Failure, Kind, Limits, Mark, MarkKind, Offsets, extract, read};
+pub use fit::Piece;
 pub use ledger::{FileReport, FileState, Ledger, Progress};
 pub use sync::{Embedded, Embedding, Embeddings, Known, Records, add, embeddings, root, sync};
 pub use walk::{Found, Refused, Walk, walk};
