@@ -108,3 +108,31 @@ fn another_precision_embeds_nothing_again() {
     notes.compact(&|| false).unwrap();
     assert_eq!(made(&db), [counts(&[("f32", 1), ("int8", TEXTS.len() as u64 - 1)])]);
 }
+
+#[test]
+fn a_chunk_whose_row_has_a_damaged_text_is_embedded_again() {
+    let place = tempfile::tempdir().unwrap();
+    let (folder, path) = (place.path().join("docs"), place.path().join("db"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("pie.txt"), TEXTS[1].1).unwrap();
+    let db = Database::open(&path).unwrap();
+    let notes = db.collection("notes").unwrap();
+    notes.sync(&folder).unwrap();
+    notes.seal().unwrap();
+    drop((notes, db));
+    let segment = fs::read_dir(path.join("segments")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&segment).unwrap();
+    // The table's entry: tag, padding, offset.
+    let entry = bytes.windows(8).position(|part| part == b"TEXT\0\0\0\0").unwrap();
+    let offset = u64::from_le_bytes(bytes[entry + 8..entry + 16].try_into().unwrap()) as usize;
+    bytes[offset + 25] ^= 0xff;
+    fs::write(&segment, bytes).unwrap();
+
+    // The same text in another file.
+    fs::write(folder.join("tart.txt"), TEXTS[1].1).unwrap();
+    let db = Database::open(&path).unwrap();
+    let notes = db.collection("notes").unwrap();
+    assert_eq!(notes.sync(&folder).unwrap().chunks_embedded, 1);
+    let tart = folder.join("tart.txt").canonicalize().unwrap();
+    assert_eq!(notes.vectors(tart.to_str().unwrap()).unwrap().len(), 1);
+}
